@@ -1,0 +1,1 @@
+"""The order of examples and the batches made of them: pure functions of seed and epoch."""

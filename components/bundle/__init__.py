@@ -1,0 +1,178 @@
+"""A version's files as one folder that vouches for itself.
+
+`manifest.json` names every file that makes the version what it is, with size and sha256; the
+sha256 of the manifest is the bundle's digest. What may differ between two makings of the same
+weights (commit, patch, library versions, measured latency, the model card) stands in
+`provenance.json` and the files that it lists, outside that digest: a commit that changes only
+comments remakes the same bundle. A seal in `provenance.json` covers both lists, so a flipped bit
+anywhere is found even where nobody knows the digest.
+"""
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components import objects
+from components.artifacts import Exported
+from components.errors import IntegrityError
+from components.files import canonical, digest
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+PROVENANCE = "provenance.json"
+MAX_LIST_BYTES = 8 << 20
+"""Largest manifest or provenance that is read at all."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified folder."""
+
+    folder: Path
+    digest: str
+    """sha256 of the manifest."""
+    manifest: dict[str, Any]
+    provenance: dict[str, Any]
+
+    @property
+    def selected(self) -> str:
+        """Name of the variant in `model.onnx`, such as `int8_dynamic`."""
+        return self.manifest["selected"]
+
+    @property
+    def exported(self) -> Exported:
+        """The record of the graph in `model.onnx`; its files are in the object store only after
+        `adopt`."""
+        return Exported.model_validate(self.manifest["remake"]["exported"])
+
+    def adopt(self) -> Exported:
+        """The record of the graph, its files put into the object store, so that steps can use it.
+
+        Raises:
+            IntegrityError: the record names other bytes than the folder holds.
+        """
+        exported = self.exported
+        named = {
+            "model.onnx": exported.files["model.onnx"],
+            "weights.safetensors": exported.model.files["weights.safetensors"],
+            **{name: sha for name, sha in exported.model.files.items() if name in self.names},
+        }
+        for name, expected in named.items():
+            if objects.put(self.folder / name) != expected:
+                raise IntegrityError(
+                    f"{self.folder / name} is not the file that its record names",
+                    "register the model again",
+                )
+        return exported
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every file of the folder."""
+        return frozenset(self.manifest["files"]) | frozenset(self.provenance["files"])
+
+
+def open(folder: Path, expected: str = "") -> Bundle:
+    """The bundle in a folder, every byte verified before anything in it is parsed as a model.
+
+    `expected` is the digest that a registry or a caller knows; without it the folder vouches only
+    for itself.
+
+    Raises:
+        IntegrityError: a file is missing, extra, damaged or not a plain file; it is named.
+    """
+    text = _list(folder, MANIFEST)
+    found = hashlib.sha256(text).hexdigest()
+    if expected and found != expected:
+        raise damaged(folder / MANIFEST, f"its digest is {found[:12]}, expected {expected[:12]}")
+    provenance = _sealed(folder)
+    if provenance["bundle"] != found:
+        raise damaged(folder / MANIFEST, f"its digest is not the one that {PROVENANCE} names")
+    manifest = json.loads(text)
+    if manifest["format"] != FORMAT:
+        raise IntegrityError(
+            f"{folder / MANIFEST} has format {manifest['format']}, this Athanor knows {FORMAT}",
+            "update the clone (git pull)",
+        )
+    listed = {**manifest["files"], **provenance["files"]}
+    _only(folder, {MANIFEST, PROVENANCE, *listed})
+    for name, facts in sorted(listed.items()):
+        verify(folder / name, facts)
+    return Bundle(folder=folder, digest=found, manifest=manifest, provenance=provenance)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """A file's entry in a list: `sha256` and `size_bytes`."""
+    return {"sha256": digest(path), "size_bytes": path.stat().st_size}
+
+
+def verify(path: Path, facts: dict[str, Any]) -> None:
+    """Nothing, if the file has the size and the bytes of its entry.
+
+    Raises:
+        IntegrityError: it has not.
+    """
+    try:
+        size = path.stat().st_size
+        if size != facts["size_bytes"]:
+            raise damaged(path, f"it has {size} bytes, expected {facts['size_bytes']}")
+        if digest(path) != facts["sha256"]:
+            raise damaged(path, "its bytes have changed")
+    except OSError as error:
+        raise damaged(path, error.strerror or "it cannot be read") from error
+
+
+def sealed(bundle: str, files: dict[str, Any], facts: dict[str, Any]) -> bytes:
+    """The bytes of a `provenance.json` for a bundle of this digest."""
+    body = {"bundle": bundle, "files": files, "facts": facts}
+    return canonical({**body, "seal": hashlib.sha256(canonical(body)).hexdigest()}) + b"\n"
+
+
+def damaged(path: Path, reason: str) -> IntegrityError:
+    """The error that names a file of a bundle."""
+    return IntegrityError(
+        f"{path} is damaged: {reason}",
+        f"delete {path.parent} to have it fetched again; if the registry's own copy is damaged, "
+        "restore it or roll back",
+    )
+
+
+def _sealed(folder: Path) -> dict[str, Any]:
+    text = _list(folder, PROVENANCE)
+    try:
+        value = json.loads(text)
+        whole = sealed(value["bundle"], value["files"], value["facts"]) == text
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise damaged(folder / PROVENANCE, "it is no sealed list") from error
+    if not whole:
+        raise damaged(folder / PROVENANCE, "its seal does not fit its content")
+    return value
+
+
+def _list(folder: Path, name: str) -> bytes:
+    path = folder / name
+    try:
+        if path.is_symlink() or path.stat().st_size > MAX_LIST_BYTES:
+            raise damaged(path, f"it is a link or larger than {MAX_LIST_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise damaged(path, error.strerror or "it cannot be read") from error
+
+
+def _only(folder: Path, names: set[str]) -> None:
+    """Refuse a folder that holds anything else than plain files of these names."""
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise damaged(folder / MANIFEST, f"it lists {name!r}, which is no file name")
+    with os.scandir(folder) as entries:
+        found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
+    for name in sorted(found.keys() - names):
+        raise damaged(folder / name, "no list of the bundle names it")
+    for name in sorted(names):
+        if not found.get(name, False):
+            raise damaged(folder / name, "it is missing or not a plain file")

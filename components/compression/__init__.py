@@ -1,0 +1,66 @@
+"""Family: ways to make a model smaller or faster; a chain of them is an ordered list."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+from components.artifacts import Prepared, TrainedModel
+from components.options import Option
+from components.recipe import Recipe
+
+if TYPE_CHECKING:
+    from components.objectives import Arrays
+
+
+class Bench(Protocol):
+    """What a compression may ask for while it works."""
+
+    data: Prepared
+    folder: Path
+    """For scratch files."""
+
+    def calibration(self, rows: int) -> "list[Arrays]":
+        """Batches of training inputs by name, for graphs that need activation ranges."""
+
+    def train(
+        self, recipe: Recipe, *, start: TrainedModel | None, teacher: TrainedModel | None
+    ) -> TrainedModel:
+        """Recovery or student training with the house's one loop."""
+
+
+class Compression(Option):
+    """One method; says on what it works: a trained `model` or an ONNX `graph`."""
+
+    family: ClassVar[str] = __name__
+    works_on: ClassVar[Literal["model", "graph"]]
+
+    def model(self, candidate: TrainedModel, bench: Bench) -> TrainedModel:
+        """A smaller trained model (methods that work on models)."""
+        raise TypeError(f"{self.kind} works on a {self.works_on}")
+
+    def graph(self, source: Path, target: Path, bench: Bench) -> None:
+        """Write a smaller graph to target (methods that work on graphs)."""
+        raise TypeError(f"{self.kind} works on a {self.works_on}")
+
+
+def check_chain(chain: Sequence[Compression]) -> None:
+    """Refuse an order that cannot be: what works on models comes before what works on graphs.
+
+    Raises:
+        ValueError: a method for models follows one for graphs, or a method comes twice.
+    """
+    kinds = [method.kind for method in chain]
+    for before, method in pairwise(chain):
+        if before.works_on == "graph" and method.works_on == "model":
+            raise ValueError(
+                f"{method.kind} works on a trained model, and {before.kind} before it already "
+                f"makes a graph; put {method.kind} first"
+            )
+    if sum(kind.startswith("int8") for kind in kinds) > 1 or len(set(kinds)) < len(kinds):
+        raise ValueError(f"the chain {'+'.join(kinds)} does the same thing twice; leave one out")
+
+
+def chain_name(chain: Sequence[Compression]) -> str:
+    """`fp32` for the empty chain, else the kinds joined by `+`."""
+    return "+".join(method.kind for method in chain) or "fp32"

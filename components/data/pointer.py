@@ -1,0 +1,74 @@
+"""The recorded state of `data/`: `configs/data/tree.json`, proven by the hash in `data.dvc`."""
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from components import files
+from components.data.tree import File, Tree
+from components.errors import IntegrityError, UsageError
+
+POINTER = "data.dvc"
+LISTING = "configs/data/tree.json"
+RESTORE = f"restore both from one commit: git checkout {POINTER} {LISTING}"
+
+
+def recorded(root: Path) -> Tree:
+    """Every file that `data/` holds in this version of the project.
+
+    Raises:
+        IntegrityError: the listing is not the one that `data.dvc` names, or one is unreadable.
+    """
+    listing = _listing(root / LISTING)
+    named = _named(root / POINTER)
+    if listing.digest != named:
+        raise IntegrityError(
+            f"{LISTING} hashes to {listing.digest[:12]}, {POINTER} names {named[:12]}", RESTORE
+        )
+    return listing
+
+
+def write_listing(root: Path, tree: Tree) -> None:
+    """Record a tree as the project's listing, one file a line."""
+    lines = [
+        f"  {json.dumps(path, ensure_ascii=False)}: "
+        + json.dumps({"md5": file.md5, "size_bytes": file.size_bytes})
+        for path, file in sorted(tree.files.items())
+    ]
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    files.write_bytes(root / LISTING, text.encode())
+
+
+def chosen(tree: Tree, names: Sequence[str]) -> tuple[str, ...]:
+    """The data sets of these names, sorted; all of them when none is named.
+
+    Raises:
+        UsageError: a name is not recorded.
+    """
+    for name in names:
+        if name not in tree.names:
+            near = difflib.get_close_matches(name, tree.names, 1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise UsageError(
+                f"no data set is called {name!r}", f"{hint}there are: {', '.join(tree.names)}"
+            )
+    return tuple(sorted(set(names))) or tree.names
+
+
+def _listing(path: Path) -> Tree:
+    try:
+        entries = json.loads(path.read_bytes())
+        return Tree({name: File(**entry) for name, entry in entries.items()})
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise IntegrityError(f"{LISTING} cannot be read: {error}", RESTORE) from error
+
+
+def _named(path: Path) -> str:
+    try:
+        [out] = yaml.safe_load(path.read_bytes())["outs"]
+        return str(out["md5"])
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise IntegrityError(f"{POINTER} cannot be read: {error!r}", RESTORE) from error

@@ -1,0 +1,1 @@
+"""Metrics with intervals, paired tests, calibration, slices: numpy in, numbers out, no torch."""

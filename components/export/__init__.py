@@ -1,0 +1,1 @@
+"""Writing ONNX and proving that it computes what PyTorch computes."""

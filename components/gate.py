@@ -1,0 +1,265 @@
+"""What a candidate must show before it may take the champion's place, and what was decided."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError
+
+from components import files, objects, options, project
+from components.artifacts import (
+    Check,
+    Measured,
+    Predictions,
+    Promotion,
+    RegisteredModel,
+    Variant,
+    Verdict,
+)
+from components.errors import IntegrityError, UsageError
+from components.evaluation.paired import Comparison, compare
+from components.evaluation.rows import Rows, read
+from components.objectives import Objective
+from components.records import Record
+
+
+class GateConfig(Record):
+    """Demands on a candidate; each one becomes a check with what was observed."""
+
+    first: Literal["majority", "linear"] = "majority"
+    """What the first version is compared with: it must beat `majority`, and must not be worse
+    than `linear` by the margin."""
+    rule: Literal["better", "non_inferior"] = "better"
+    """How a later version must stand beside the champion."""
+    alpha: PositiveFloat = Field(default=0.05, lt=1)
+    """Largest one-sided p-value."""
+    margin: PositiveFloat = Field(default=0.01, lt=1)
+    """Largest tolerable loss of the metric where not being worse is enough."""
+    smaller_or_faster: PositiveFloat = Field(default=1.2, gt=1)
+    """A candidate that is merely not worse must be so many times smaller or faster."""
+    max_size_bytes: PositiveInt | None = None
+    max_size_ratio: PositiveFloat | None = 2.0
+    """Largest size as a multiple of the champion's."""
+    max_latency_ms: PositiveFloat | None = None
+    """Largest median of one call with one row."""
+    max_latency_ratio: PositiveFloat | None = 2.0
+    """Largest median as a multiple of the champion's, both measured by this run."""
+    min_accuracy: NonNegativeFloat = 0.0
+    """Smallest accuracy on the test rows, whoever the rival is."""
+
+
+class Decision(Record):
+    """What was decided for one registered version under one gate; a version is decided once."""
+
+    registered: RegisteredModel
+    gate: str
+    """Digest of the gate's config."""
+    outcome: Literal["promoted", "refused", "unchanged"]
+    """`unchanged`: its bundle is the champion's own, so nothing was judged."""
+    verdict: Verdict | None = None
+    promotion: Promotion | None = None
+
+
+def first_verdict(candidate: Variant, rival: Predictions, gate: GateConfig) -> Verdict:
+    """The verdict on a first version, beside a baseline's answers on the same test rows.
+
+    Raises:
+        UsageError: the rival is not the baseline that the gate names, or not on the same rows.
+    """
+    if rival.model != gate.first:
+        raise UsageError(
+            f"the gate compares a first version with {gate.first!r}, not with {rival.model!r}",
+            f"evaluate the {gate.first} baseline, or set gate.first: {rival.model}",
+        )
+    mine = _test_rows(candidate)
+    margin = gate.margin if gate.first == "linear" else 0.0
+    result = _compare(mine, rival, margin)
+    checks = (
+        _significance(rival.model, result, gate, margin),
+        *_absolute(candidate.measured, mine, gate),
+    )
+    return _verdict("first", rival.model, (mine, rival), result, checks)
+
+
+def later_verdict(
+    candidate: Variant, rival: Variant, gate: GateConfig, *, name: str = "champion"
+) -> Verdict:
+    """The verdict on a candidate beside the champion, both on the same test rows.
+
+    Raises:
+        UsageError: the two were not evaluated on the same test rows.
+    """
+    mine, theirs = _test_rows(candidate), _test_rows(rival)
+    margin = gate.margin if gate.rule == "non_inferior" else 0.0
+    result = _compare(mine, theirs, margin)
+    checks = [_significance(name, result, gate, margin)]
+    if gate.rule == "non_inferior":
+        checks.append(_gain(candidate.measured, rival.measured, gate))
+    checks += _absolute(candidate.measured, mine, gate)
+    checks += _relative(candidate.measured, rival.measured, gate)
+    return _verdict(gate.rule, name, (mine, theirs), result, tuple(checks))
+
+
+def stored_decision(registered: RegisteredModel, gate: GateConfig) -> Decision | None:
+    """The decision on this version under this gate, or None where there is none yet.
+
+    A decision on another bundle of the same number, left by an emptied registry, does not count.
+
+    Raises:
+        IntegrityError: the file is damaged.
+    """
+    place = _place(registered, gate)
+    try:
+        text = place.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        decision = Decision.model_validate(json.loads(text))
+    except (ValueError, ValidationError) as error:
+        raise IntegrityError(
+            f"{place} is damaged ({type(error).__name__})",
+            f"delete it: version {registered.version} of {registered.name} is then judged again",
+        ) from error
+    same = decision.registered.bundle == registered.bundle and decision.gate == gate.digest
+    return decision if same else None
+
+
+def store_decision(decision: Decision) -> None:
+    """Keep a decision; a version that is decided again, by hand, has the newer one."""
+    place = _folder(decision.registered) / _file(decision.registered.version, decision.gate)
+    files.write_json(place, decision.model_dump(mode="json"))
+
+
+def _place(registered: RegisteredModel, gate: GateConfig) -> Path:
+    return _folder(registered) / _file(registered.version, gate.digest)
+
+
+def _folder(registered: RegisteredModel) -> Path:
+    return project.home() / "decisions" / registered.name
+
+
+def _file(version: int, gate: str) -> str:
+    return f"{version}-{gate[:16]}.json"
+
+
+def _test_rows(variant: Variant) -> Predictions:
+    if variant.test is None:
+        raise UsageError(
+            f"{variant.exported.name} has no predictions on test rows",
+            "evaluate it with split: test before the gate",
+        )
+    return variant.test
+
+
+def _compare(mine: Predictions, theirs: Predictions, margin: float) -> Comparison:
+    for one in (mine, theirs):
+        if one.split != "test":
+            raise UsageError(f"{one.model} was evaluated on {one.split}; the gate reads test rows")
+    if mine.data != theirs.data:
+        raise UsageError(
+            f"{mine.model} and {theirs.model} answered different data "
+            f"({mine.data[:12]} and {theirs.data[:12]})",
+            "evaluate the champion again on this run's test rows",
+        )
+    objective = options.load(Objective, str(mine.objective["kind"]))
+    return compare(_rows(mine), _rows(theirs), test=objective.test, margin=margin)
+
+
+def _rows(predictions: Predictions) -> Rows:
+    return read(objects.path(predictions.files["rows.safetensors"]))
+
+
+def _significance(name: str, result: Comparison, gate: GateConfig, margin: float) -> Check:
+    demand = f"not worse than {name} by {margin:g}" if margin else f"better than {name}"
+    gap = result.difference
+    return Check(
+        rule=f"{demand}: one-sided p <= {gate.alpha:g}",
+        passed=result.p_value <= gate.alpha,
+        observed=(
+            f"p = {result.p_value:.3g}, difference {gap.value:+.4f} "
+            f"[{gap.low:+.4f}, {gap.high:+.4f}], {result.wins} wins, {result.losses} losses"
+        ),
+    )
+
+
+def _gain(mine: Measured, theirs: Measured, gate: GateConfig) -> Check:
+    """Smaller or faster by the stated ratio: either is enough."""
+    smaller = theirs.size_bytes / mine.size_bytes
+    seen = f"{smaller:.2f} times smaller"
+    own, other = _latency_ms(mine), _latency_ms(theirs)
+    faster = 0.0
+    if own is not None and other is not None:
+        faster = other / own
+        seen += f", {faster:.2f} times faster"
+    return Check(
+        rule=f"smaller or faster by a factor of {gate.smaller_or_faster:g}",
+        passed=max(smaller, faster) >= gate.smaller_or_faster,
+        observed=seen,
+    )
+
+
+def _absolute(measured: Measured, mine: Predictions, gate: GateConfig) -> list[Check]:
+    checks = []
+    if gate.max_size_bytes is not None:
+        checks.append(_at_most("size in bytes", measured.size_bytes, gate.max_size_bytes))
+    if gate.max_latency_ms is not None:
+        checks.append(_at_most("latency in ms", _latency_ms(measured), gate.max_latency_ms))
+    if gate.min_accuracy:
+        seen = mine.scores["accuracy"].value
+        checks.append(
+            Check(
+                rule=f"accuracy >= {gate.min_accuracy:g}",
+                passed=seen >= gate.min_accuracy,
+                observed=f"{seen:.4f}",
+            )
+        )
+    return checks
+
+
+def _relative(mine: Measured, theirs: Measured, gate: GateConfig) -> list[Check]:
+    checks = []
+    if gate.max_size_ratio is not None:
+        ratio = mine.size_bytes / theirs.size_bytes
+        checks.append(_at_most("size relative to the champion", ratio, gate.max_size_ratio))
+    if gate.max_latency_ratio is not None:
+        own, other = _latency_ms(mine), _latency_ms(theirs)
+        ratio = None if own is None or other is None else own / other
+        checks.append(_at_most("latency relative to the champion", ratio, gate.max_latency_ratio))
+    return checks
+
+
+def _at_most(what: str, seen: float | None, bound: float) -> Check:
+    """A limit on a number; what was not measured does not pass."""
+    return Check(
+        rule=f"{what} <= {bound:g}",
+        passed=seen is not None and seen <= bound,
+        observed="not measured" if seen is None else f"{seen:.4g}",
+    )
+
+
+def _latency_ms(measured: Measured) -> float | None:
+    """Median of one call with one row, where the record says so."""
+    if measured.made is None or "latency_ms" not in measured.made.facts:
+        return None
+    return measured.latency.batch_1_p50
+
+
+def _verdict(
+    rule: Literal["better", "non_inferior", "first"],
+    rival: str,
+    pair: tuple[Predictions, Predictions],
+    result: Comparison,
+    checks: tuple[Check, ...],
+) -> Verdict:
+    return Verdict(
+        rule=rule,
+        rival=rival,
+        candidate=pair[0].digest,
+        against=pair[1].digest,
+        difference=result.difference,
+        p_value=result.p_value,
+        wins=result.wins,
+        losses=result.losses,
+        checks=checks,
+        passed=all(check.passed for check in checks if check.severity == "critical"),
+    )

@@ -1,0 +1,1 @@
+"""Running a graph on raw input: ONNX Runtime and readers, never torch."""

@@ -1,0 +1,1 @@
+"""Steps: plain functions from records to a record, one file each."""

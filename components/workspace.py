@@ -1,0 +1,72 @@
+"""A step's workspace: a folder named by the step's key, and the journal that others follow.
+
+The journal is append-only JSON lines. Whoever starts a step opens its workspace; the progress
+bar, MLflow and the tests read the journal, and a step that runs in a notebook writes to a
+temporary one. Scratch files such as checkpoints lie beside the journal and outlive a kill.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+
+class Workspace:
+    """Folder for scratch files plus the step's journal."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.journal = folder / "journal.jsonl"
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Record values of one training step or of the whole; names such as `train/loss`."""
+        self._write("metrics", values=dict(values), step=step)
+
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        """Say how far the step is."""
+        self._write("progress", done=done, total=total, text=text)
+
+    def file(self, path: Path, name: str) -> None:
+        """Offer a file to whoever keeps the run's files, under a name such as `plots/roc.png`."""
+        self._write("file", path=str(path), name=name)
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Record what the step settled on itself."""
+        self._write("params", values=dict(values))
+
+    def trial(self, number: int, **facts: Any) -> None:
+        """Record one finished search trial: state, value, params, seconds."""
+        self._write("trial", number=number, **facts)
+
+    def _write(self, kind: str, **fields: Any) -> None:
+        line = json.dumps({"kind": kind, "time": time.time(), **fields})
+        with self.journal.open("a") as file:
+            file.write(line + "\n")
+
+
+_current: ContextVar[Workspace | None] = ContextVar("workspace", default=None)
+
+
+def current() -> Workspace:
+    """The workspace of the running step; a temporary one outside any run."""
+    here = _current.get()
+    if here is None:
+        here = Workspace(Path(tempfile.mkdtemp(prefix="athanor-")))
+        _current.set(here)
+    return here
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Workspace]:
+    """Make the folder the workspace of everything inside the block."""
+    here = Workspace(folder)
+    token = _current.set(here)
+    try:
+        yield here
+    finally:
+        _current.reset(token)
