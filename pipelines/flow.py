@@ -1,0 +1,134 @@
+"""The chain as a Prefect flow run, recorded in MLflow."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import prefect
+from prefect.artifacts import create_markdown_artifact
+
+from components import project, registry
+from components.errors import ServiceUnreachable
+from components.tracking.tracker import Status, Tracker
+from pipelines.config import RunConfig
+from pipelines.plan import Forced, raw
+from pipelines.progress import Screen
+from pipelines.receipt import Report, Step, as_text
+from pipelines.steps import Runner, Trace
+from pipelines.train import Outcome, chain
+
+SHIPPING_S = 60.0
+"""How long a finished run waits for MLflow; what is left is brought by the next run."""
+
+
+class Result(NamedTuple):
+    """A chain that was executed."""
+
+    outcome: Outcome
+    steps: tuple[Step, ...]
+    mlflow_run_id: str | None
+    notes: list[str]
+
+
+def execute(config: RunConfig, forced: Forced, run_id: str, screen: Screen, file: Path) -> Result:
+    """Run the chain as one flow; what happened in it is in MLflow when this returns."""
+    tracker = Tracker(config.name)
+    trace = Trace(tracker, tracker.start_run(run_id, _tags(config, file), _params(config)))
+    tracker.log_data(trace.parent, raw(config.data[0]))
+    runner = Runner(config.name, forced, screen, trace)
+
+    @prefect.flow(
+        name="train", flow_run_name=run_id, validate_parameters=False, persist_result=False
+    )
+    def train() -> Outcome:
+        """validate > prepare > pretrain > search > finetune > compress > register > judge."""
+        outcome = chain(runner, config)
+        create_markdown_artifact(
+            key=f"receipt-{config.name}",
+            markdown=f"```\n{as_text(_interim(config, outcome, runner, run_id))}\n```",
+            description=f"Receipt of {run_id}",
+        )
+        return outcome
+
+    status: Status = "FAILED"
+    try:
+        outcome = train()
+        status = "FINISHED"
+        for variant in outcome.variants:
+            tracker.log_variant(trace.parent, variant, outcome.data.sources[0].raw)
+        tracker.finish(trace.parent, _final(outcome), _verdict_tags(outcome))
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        if status != "FINISHED":
+            tracker.finish(trace.parent, {}, {}, status)
+        remaining = tracker.close(SHIPPING_S)
+    steps = tuple(Step(**step._asdict()) for step in runner.executed)
+    parent = tracker.run_id(trace.parent)
+    made = outcome.registered.made
+    if parent and made and any(s.name == "register" and s.state == "executed" for s in steps):
+        with suppress(ServiceUnreachable):  # where a version's run is shown stops no run
+            registry.nest(made.facts["run_id"], parent)
+    notes = [f"not yet in MLflow: {', '.join(remaining)}"] if remaining else []
+    return Result(outcome, steps, parent or None, tracker.problems + notes)
+
+
+def _interim(config: RunConfig, outcome: Outcome, runner: Runner, run_id: str) -> Report:
+    """The report as far as it is known inside the flow."""
+    from components.registry import glance
+
+    return Report(
+        run_id=run_id,
+        mlflow_run_id=None,
+        seconds=sum(step.seconds for step in runner.executed),
+        config=config,
+        outcome=outcome,
+        steps=tuple(Step(**step._asdict()) for step in runner.executed),
+        champion=glance.champion(config.name),
+    )
+
+
+def _tags(config: RunConfig, file: Path) -> dict[str, str]:
+    return {
+        "athanor.stage": "pipeline",
+        "athanor.task": config.name,
+        "athanor.arch": config.finetune.architecture.kind,
+        "athanor.config": file.name,
+        "athanor.config_hash": config.digest[:16],
+        "athanor.home": str(project.home().name),
+    }
+
+
+def _params(config: RunConfig) -> dict[str, Any]:
+    recipe = config.finetune
+    return {
+        "model.arch": recipe.architecture.kind,
+        "train.lr": recipe.optimizer.lr,
+        "train.epochs": recipe.budget.epochs,
+        "seed": recipe.seed,
+        "threads": recipe.threads,
+    }
+
+
+def _final(outcome: Outcome) -> dict[str, float]:
+    chosen = next(v for v in outcome.variants if v.exported == outcome.selected)
+    latency = chosen.measured.latency
+    final = {
+        "final/size_mb": chosen.measured.size_bytes / 1e6,
+        "final/latency_p50_ms": latency.batch_1_p50,
+        "final/val_accuracy": chosen.validation.scores["accuracy"].value,
+        "final/gate_passed": float(outcome.decision.outcome != "refused"),
+    }
+    if chosen.test is not None:
+        final |= {f"final/test_{name}": s.value for name, s in chosen.test.scores.items()}
+    return final
+
+
+def _verdict_tags(outcome: Outcome) -> dict[str, str]:
+    return {
+        "athanor.gate": outcome.decision.outcome,
+        "athanor.variant": outcome.selected.name,
+        "athanor.version": f"{outcome.registered.name}/{outcome.registered.version}",
+        "athanor.data_rev": outcome.validated[0].raw.tree,
+    }
