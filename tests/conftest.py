@@ -1,0 +1,57 @@
+"""What every test lives in: a home of its own, few threads, and (by pyproject.toml) no network."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before any test imports torch or numpy: they read these once.
+_THREADS = str(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, _THREADS)
+for _name, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "MPLBACKEND": "Agg",
+}.items():
+    os.environ[_name] = _value
+# A developer's own servers and stores are never a test's.
+for _name in ("ATHANOR_HOME", "PREFECT_API_URL", "MLFLOW_TRACKING_URI", "PREFECT_HOME"):
+    os.environ.pop(_name, None)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home for the test's state; the environment names it."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("ATHANOR_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small project with no data in it, which is the working folder of the test."""
+    folder = tmp_path / "project"
+    for name in ("configs/data", "configs/expectations", "data"):
+        (folder / name).mkdir(parents=True)
+    (folder / "configs/data/tree.json").write_text("{\n\n}\n")
+    empty = "d751713988987e9331980363e24189ce.dir"  # md5 of `[]`: DVC's hash of an empty folder
+    (folder / "data.dvc").write_text(
+        f"outs:\n- md5: {empty}\n  size: 0\n  nfiles: 0\n  hash: md5\n  path: data\n"
+    )
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The clone's own `data/`; the test is skipped where a data set was never fetched."""
+    folder = ROOT / "data"
+    if not (folder / "reviews_zh").is_dir():
+        pytest.skip("data/ is empty: athanor data pull")
+    return folder

@@ -1,0 +1,213 @@
+"""docs/json.md names exactly the keys that the commands print, each with its type."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.artifacts import Promotion
+from components.data.check import DataSet, Status, Verified
+from components.data.pull import Pulled
+from components.data.record import Recorded
+from components.history import Event
+from components.records import Record
+from pipelines import cli, predicting, receipt, running, servers, shelf
+from pipelines.plan import Outlook
+from pipelines.predicting import Answer, Answers
+from pipelines.starting import Server
+from tests.docs import pages
+from tests.docs.reports import a_report
+
+PAGE = (pages.ROOT / "docs/json.md").read_text()
+INTERVAL = {f".{name}": "number" for name in ("value", "low", "high")}
+PARTS = {"interval": INTERVAL, "score": INTERVAL | {".n": "integer"}}
+"""A type of the page's own -> its keys with their types."""
+TYPES: dict[str, tuple[type, ...]] = {
+    "text": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "true/false": (bool,),
+    "null": (type(None),),
+    "list of text": (list,),
+    "list of integer": (list,),
+    "anything": (object,),
+}
+
+
+def documented(title: str) -> dict[str, str]:
+    """Keys under a heading of the page, with their types."""
+    found: dict[str, str] = {}
+    for key, kind, _ in pages.table(pages.section(PAGE, title)):
+        for part, its in PARTS.get(kind, {"": kind}).items():
+            found[key.strip("`") + part] = its
+    return found
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value of a document that holds no further keys, with its path."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from leaves(part, f"{path}.{name}" if path else name)
+    elif isinstance(value, list) and any(isinstance(part, dict) for part in value):
+        for part in value:
+            yield from leaves(part, f"{path}[]")
+    else:
+        yield path, value
+
+
+def demand_alike(title: str, *documents: Any) -> None:
+    """Every key of the documents is on the page with its type, and none besides."""
+    known = documented(title)
+    unmet = dict(known)
+    for document in documents:
+        for path, value in leaves(json.loads(json.dumps(document, allow_nan=False))):
+            if value == [] and any(key.startswith(f"{path}[]") for key in known):
+                continue
+            [key] = [key for key in known if fits(key, path)] or [None]
+            assert key, f"{path} is not under {title!r} in docs/json.md"
+            kinds = known[key].split(" or ")
+            assert any(is_a(value, kind) for kind in kinds), f"{path} is {value!r}, not {kinds}"
+            unmet.pop(key, None)
+    assert not unmet, f"under {title!r} in docs/json.md, but never printed: {list(unmet)}"
+
+
+def fits(key: str, path: str) -> bool:
+    pattern = re.sub(r"<[\w ]+>", r"[^.\\[\\]]+", re.escape(key).replace(r"\ ", " "))
+    return re.fullmatch(pattern, path) is not None
+
+
+def is_a(value: Any, kind: str) -> bool:
+    if isinstance(value, bool):
+        return kind in ("true/false", "anything")
+    if isinstance(value, list) and kind.startswith("list of "):
+        return all(is_a(part, kind.removeprefix("list of ")) for part in value)
+    return isinstance(value, TYPES[kind])
+
+
+def dumped(*records: Record) -> list[Any]:
+    return [record.model_dump(mode="json") for record in records]
+
+
+def test_a_run(tmp_path: Path) -> None:
+    reports = [a_report(tmp_path, outcome) for outcome in ("promoted", "refused")]
+    demand_alike("`athanor run`", *map(receipt.as_json, reports))
+    assert [report.exit_code for report in reports] == [0, 4]
+
+
+def test_plan_and_why() -> None:
+    outlooks = (
+        Outlook("prepare", "run", ("it never ran here",), "0" * 64),
+        Outlook("finetune", "waits", ("for prepare",), None),
+    )
+    demand_alike("`athanor plan` and `athanor why`", running.plan_document(outlooks))
+
+
+def test_predict() -> None:
+    answers = Answers(
+        name="reviews",
+        version=1,
+        variant="fp32",
+        answers=(Answer(row="fine", label="good", probability=0.9),),
+        latency_ms=0.5,
+    )
+    demand_alike("`athanor predict`", predicting.as_json(answers))
+
+
+def test_models() -> None:
+    found = (
+        shelf.Model(name="a", versions=(1, 2), champion=2),
+        shelf.Model(name="b", versions=(1,), champion=None),
+    )
+    demand_alike("`athanor models`", shelf.models_document(found))
+
+
+def test_promote_and_rollback() -> None:
+    moves = [
+        Promotion(name="a", version=2, previous=before, moved=True, reason="better")
+        for before in (1, None)
+    ]
+    demand_alike("`athanor promote` and `athanor rollback`", *dumped(*moves))
+
+
+def test_history() -> None:
+    events = tuple(
+        Event(
+            at="2026-01-01",
+            who="me@here",
+            event="promoted",
+            version=2,
+            previous=before,
+            evidence={"p_value": 0.01, "rival": "linear"},
+        )
+        for before in (1, None)
+    )
+    demand_alike("`athanor history`", shelf.history_document(events))
+
+
+def test_data() -> None:
+    one = DataSet(
+        name="a", tree="0.dir", state="differs", files=2, size_bytes=9, missing=("train/x",)
+    )
+    pulled = Pulled(data_sets=(one,), came={"a": "dvc"}, moved=(), in_dvc_cache=True)
+    demand_alike("`athanor data pull`", *dumped(pulled))
+    demand_alike("`athanor data verify`", *dumped(Verified(data_sets=(one,), absent=("b",))))
+    recorded = Recorded(tree="0.dir", added=("a/b",), changed=("a/c",), removed=("a/d",))
+    demand_alike("`athanor data record`", *dumped(recorded))
+    status = Status(tree="0.dir", data_sets=(one,), unrecorded=("c",))
+    demand_alike("`athanor data status`", *dumped(status))
+
+
+def test_up(tmp_path: Path) -> None:
+    server = Server(owner="host boot 1 2", pid=1, url="http://127.0.0.1:5000")
+    up = servers.Up(
+        servers=servers.Servers(mlflow=server, prefect=server),
+        started=("mlflow",),
+        links={"mlflow": server.url},
+        secret=tmp_path / "secret",
+    )
+    demand_alike("`athanor up`", *dumped(up))
+
+
+@pytest.mark.parametrize(
+    ("title", "arguments"),
+    [
+        ("`athanor down`", ["down"]),
+        ("`athanor env`", ["env"]),
+        ("`athanor doctor`", ["doctor"]),
+        ("`athanor kinds`", ["kinds"]),
+        ("Any command that refuses", ["kinds", "no-such-family"]),
+    ],
+)
+def test_what_the_command_itself_prints(
+    title: str,
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(pages.ROOT)
+    cli.run([*arguments, "--json"])
+    demand_alike(title, json.loads(capsys.readouterr().out))
+
+
+def test_every_command_has_its_keys_here() -> None:
+    titles = " ".join(re.findall(r"^## (.*)$", PAGE, re.M))
+    for command in cli._parser()._subparsers._group_actions[0].choices:
+        assert f"`athanor {command}" in titles
+
+
+def test_a_key_that_is_not_printed_is_noticed() -> None:
+    with pytest.raises(AssertionError, match=r"never printed: \['stopped'\]"):
+        demand_alike("`athanor down`", {})
+
+
+def test_a_key_that_is_not_on_the_page_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="added is not under"):
+        demand_alike("`athanor down`", {"stopped": [], "added": 1})
+
+
+def test_another_type_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="stopped is 3"):
+        demand_alike("`athanor down`", {"stopped": 3})

@@ -1,0 +1,67 @@
+"""Reads the chain without Prefect: `python direct.py CONFIG UNTIL`.
+
+Executes in its own process and stores as the Runner does, up to a step; prints which steps it
+executed and which ones reach a symbol (`module:name`) given as a third argument.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from components import files, project, workspace
+from components.records import Record
+from pipelines.config import load_run
+from pipelines.keys import bind, document, key, remember, result_folder, stored
+from pipelines.plan import Forced, Planner
+from pipelines.train import chain
+
+
+class Enough(Exception):
+    """The last step that is wanted was read."""
+
+
+class Direct(Planner):
+    """Executes what is not stored, here."""
+
+    def __init__(self, run: str, until: str, symbol: str) -> None:
+        super().__init__(run, Forced())
+        self.until = until
+        self.symbol = symbol
+        self.executed: list[str] = []
+        self.reaching: list[str] = []
+
+    def __call__(self, name: str, step: Callable[..., Record], *args: Any, **kwargs: Any) -> Record:
+        if name == self.until:
+            raise Enough
+        call = bind(name, step, args, kwargs)
+        of = document(call)
+        this = key(of)
+        if self.symbol in of["code"]:
+            self.reaching.append(name)
+        found = stored(this)
+        if found is None:
+            with workspace.opened(project.home() / "work" / this):
+                found = step(**call.arguments)
+            kind = f"{type(found).__module__}.{type(found).__name__}"
+            value = {"__class__": kind, "data": found.model_dump(mode="json")}
+            files.write_json(result_folder() / this, {"result": json.dumps(value)})
+            self.executed.append(name)
+        remember(self.run, name, of)
+        return found
+
+
+def main() -> None:
+    """Read the chain once; print what happened as JSON."""
+    config, until, symbol = (*sys.argv[1:], "")[:3]
+    run = load_run(Path(config))
+    direct = Direct(run.name, until, symbol)
+    with suppress(Enough):
+        chain(direct, run)
+    sys.stdout.write(json.dumps({"executed": direct.executed, "reaching": direct.reaching}))
+
+
+if __name__ == "__main__":
+    main()
