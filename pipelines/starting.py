@@ -85,7 +85,7 @@ def healthy(name: str, server: Server) -> bool:
 
 
 def listens(server: Server) -> bool:
-    """Whether its process lives and accepts a connection; milliseconds, unless the machine is busy."""
+    """Whether its process lives and accepts a connection; milliseconds if the machine is idle."""
     if processes.dead(server.owner):
         return False
     try:
