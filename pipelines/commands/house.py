@@ -1,0 +1,89 @@
+"""Commands about the data, the servers and the machine."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from pipelines.commands import Command, answer
+
+
+def _data_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("verb", choices=("pull", "verify", "status", "record"))
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--offline", action="store_true", help="fetch nothing")
+    parser.add_argument("--replace", action="store_true", help="move files of yours aside")
+
+
+def _data(options: Namespace) -> int:
+    from pipelines import data
+
+    found = data.act(options.verb, tuple(options.names), options.offline, options.replace)
+    answer(options, found.model_dump(mode="json"), data.text(found))
+    return data.exit_code(found)
+
+
+def _up_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--mlflow-port", type=int)
+    parser.add_argument("--prefect-port", type=int)
+
+
+def _up(options: Namespace) -> int:
+    from components import project
+    from pipelines import servers
+
+    named = {"mlflow": options.mlflow_port, "prefect": options.prefect_port}
+    ports = {name: port for name, port in named.items() if port is not None}
+    up = servers.up(project.home(), ports, lambda text: print(text, file=sys.stderr))
+    lines = [f"{name:<8} {link}" for name, link in up.links.items()]
+    lines.append(f"The Prefect page asks once for what stands in {up.secret}")
+    answer(options, up.model_dump(mode="json"), "\n".join(lines))
+    return 0
+
+
+def _down(options: Namespace) -> int:
+    from components import project
+    from pipelines import servers
+
+    stopped = servers.down(project.home())
+    answer(options, {"stopped": list(stopped)}, f"stopped: {', '.join(stopped) or 'nothing ran'}")
+    return 0
+
+
+def _env(options: Namespace) -> int:
+    from components import project
+    from pipelines import servers
+
+    values = servers.environment(project.home())
+    answer(options, values, servers.shell(values))
+    return 0
+
+
+def _doctor(options: Namespace) -> int:
+    from pipelines import doctor
+
+    findings = doctor.examine()
+    answer(options, doctor.document(findings), doctor.text(findings))
+    return doctor.exit_code(findings)
+
+
+def _kinds_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("which", nargs="?", default="", metavar="FAMILY[.OPTION]")
+
+
+def _kinds(options: Namespace) -> int:
+    from pipelines import kinds
+
+    found = kinds.listed(options.which)
+    answer(options, kinds.document(found), kinds.text(found))
+    return 0
+
+
+COMMANDS = (
+    Command("data", _data, "pull, verify, look at or record the data sets", _data_arguments),
+    Command("up", _up, "start the MLflow and Prefect servers on 127.0.0.1", _up_arguments),
+    Command("down", _down, "stop the servers that up started"),
+    Command(
+        "env", _env, 'for eval "$(athanor env)": plain mlflow, prefect and optuna use our stores'
+    ),
+    Command("doctor", _doctor, "examine versions, stores, data and machine; print the exact fix"),
+    Command("kinds", _kinds, "list every option that a config can choose", _kinds_arguments),
+)

@@ -1,0 +1,83 @@
+"""Commands about registered models."""
+
+from argparse import ArgumentParser, Namespace
+
+from pipelines.commands import Command, answer
+
+
+def _predict_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("model", help="NAME, NAME@alias or NAME/version")
+    parser.add_argument("text", nargs="*", help="texts to label")
+    parser.add_argument("--file", help="a .csv or .jsonl of texts, or a picture")
+
+
+def _predict(options: Namespace) -> int:
+    from pipelines import predicting
+
+    answers = predicting.predict(options.model, tuple(options.text), options.file)
+    answer(options, predicting.as_json(answers), predicting.as_text(answers))
+    return 0
+
+
+def _models(options: Namespace) -> int:
+    from pipelines import shelf
+
+    found = shelf.models()
+    answer(options, shelf.models_document(found), shelf.models_text(found))
+    return 0
+
+
+def _promote_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name")
+    parser.add_argument("version", type=int)
+    parser.add_argument("--force", action="store_true", help="without a passed verdict")
+    parser.add_argument("--reason", default="", help="kept in the history for good")
+
+
+def _promote(options: Namespace) -> int:
+    from pipelines import shelf
+
+    moved = shelf.promote(options.name, options.version, options.force, options.reason)
+    answer(options, moved.model_dump(mode="json"), shelf.moved_text(moved))
+    return 0
+
+
+def _rollback_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name")
+    parser.add_argument("--reason", default="")
+
+
+def _rollback(options: Namespace) -> int:
+    from pipelines import shelf
+
+    moved = shelf.rollback(options.name, options.reason)
+    answer(options, moved.model_dump(mode="json"), shelf.moved_text(moved))
+    return 0
+
+
+def _history_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name")
+
+
+def _history(options: Namespace) -> int:
+    from pipelines import shelf
+
+    events = shelf.history(options.name)
+    answer(options, shelf.history_document(events), shelf.history_text(events))
+    return 0
+
+
+COMMANDS = (
+    Command(
+        "predict", _predict, "labels from a registered model, without PyTorch", _predict_arguments
+    ),
+    Command("models", _models, "list registered models and their champions"),
+    Command(
+        "promote",
+        _promote,
+        "make a version the champion, past the gate with a reason",
+        _promote_arguments,
+    ),
+    Command("rollback", _rollback, "put the champion before this one back", _rollback_arguments),
+    Command("history", _history, "what became of each version", _history_arguments),
+)

@@ -1,0 +1,64 @@
+"""Commands about runs of a config."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from pipelines.commands import Command, answer
+
+
+def _config(parser: ArgumentParser) -> None:
+    parser.add_argument("config", help="a YAML file, such as configs/quickstart.yaml")
+    _wishes(parser)
+
+
+def _wishes(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="a.b=value", dest="assignments"
+    )
+    parser.add_argument("--force", action="append", default=[], metavar="STEP")
+    parser.add_argument("--from", default=None, metavar="STEP", dest="start")
+
+
+def _run_arguments(parser: ArgumentParser) -> None:
+    _config(parser)
+    parser.add_argument("--offline", action="store_true", help="fetch no data")
+
+
+def _run(options: Namespace) -> int:
+    if not options.json:
+        print(f"athanor: reading {options.config}", file=sys.stderr, flush=True)
+    from pipelines import receipt, running
+
+    report = running.run(Path(options.config), running.Wishes.of(options))
+    answer(options, receipt.as_json(report), receipt.as_text(report))
+    return report.exit_code
+
+
+def _plan(options: Namespace) -> int:
+    from pipelines import running
+
+    outlooks = running.plan(Path(options.config), running.Wishes.of(options))
+    answer(options, running.plan_document(outlooks), running.plan_text(outlooks))
+    return 0
+
+
+def _why_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("step", nargs="?", default="", help="one step; all without it")
+    parser.add_argument("--config", default="configs/quickstart.yaml")
+    _wishes(parser)
+
+
+def _why(options: Namespace) -> int:
+    from pipelines import running
+
+    found = running.why(Path(options.config), options.step, running.Wishes.of(options))
+    answer(options, running.plan_document(found), running.why_text(found))
+    return 0
+
+
+COMMANDS = (
+    Command("run", _run, "run a config: cached steps are not repeated", _run_arguments),
+    Command("plan", _plan, "show which steps would run, and why", _config),
+    Command("why", _why, "show what changed for a step since its last result", _why_arguments),
+)
