@@ -62,8 +62,8 @@ def up(
         missing = tuple(name for name in PORTS if name not in servers)
         for name in missing:
             kernel.end(starting.marked(home, name))  # what a killed one left behind, on its port
-            last = known[name].port if name in known else PORTS[name]
-            port = starting.port((ports or {}).get(name), last)
+            last, patience_s = (known[name].port, 3.0) if name in known else (PORTS[name], 0.0)
+            port = starting.port((ports or {}).get(name), last, patience_s)
             servers[name] = starting.start(home, name, port)
             _write(home, servers)
             say(f"{name} starts at {servers[name].url}")

@@ -95,14 +95,20 @@ def listens(server: Server) -> bool:
     return True
 
 
-def port(named: int | None, usual: int) -> int:
+def port(named: int | None, usual: int, patience_s: float = 0.0) -> int:
     """The named port, or the first free one from the usual one on.
+
+    The usual one gets `patience_s` to become free: the kernel closes what a killed process had
+    open a moment after the process is gone.
 
     Raises:
         UsageError: no such port can be.
         ResourceError: the named port is in use; the message says by whom.
     """
     if named is None:
+        deadline = time.monotonic() + patience_s
+        while not _free(usual) and time.monotonic() < deadline:
+            time.sleep(0.05)
         for one in range(usual, usual + 100):
             if _free(one):
                 return one

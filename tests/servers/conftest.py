@@ -1,5 +1,7 @@
 """Templates once, and one pair of servers for the tests that only look at them."""
 
+import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,17 @@ def built() -> None:
     templates.build(templates.folder())
 
 
+def ports() -> list[int]:
+    """Two free ports from a range of this worker's own: a server killed here gets its port back."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    found: list[int] = []
+    for port in range(14200 + 100 * int(worker), 14300 + 100 * int(worker)):
+        with socket.socket() as tried:
+            if len(found) < 2 and tried.connect_ex(("127.0.0.1", port)):
+                found.append(port)
+    return found
+
+
 @pytest.fixture(scope="session")
 def standing(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Up]:
     """Both servers, up on ports that were free; the last test of test_up_and_down.py ends them."""
@@ -21,7 +34,7 @@ def standing(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATHANOR_HOME", str(folder))
         try:
-            yield servers.up(folder)
+            yield servers.up(folder, dict(zip(("mlflow", "prefect"), ports(), strict=True)))
         finally:
             servers.down(folder)
 
