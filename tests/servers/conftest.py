@@ -1,4 +1,4 @@
-"""Templates once, and one pair of servers for the tests that only look at them."""
+"""Templates once, and one pair of servers for the tests of a module."""
 
 import os
 import socket
@@ -27,9 +27,9 @@ def ports() -> list[int]:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def standing(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Up]:
-    """Both servers, up on ports that were free; the last test of test_up_and_down.py ends them."""
+    """Both servers, up on ports that were free; a module has its own, for one of them ends them."""
     folder = tmp_path_factory.mktemp("standing")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATHANOR_HOME", str(folder))
