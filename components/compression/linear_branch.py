@@ -1,6 +1,6 @@
 """A linear branch beside a small model: logistic regression on hashed n-grams, inside the graph."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, PositiveFloat
 
@@ -15,21 +15,48 @@ if TYPE_CHECKING:
     from components.batches.examples import Examples
 
 
-class LinearBranch(Compression):
-    """Fitted on training rows and averaged with the model's logits: accuracy for few bytes."""
+class Regression(NamedTuple):
+    """Logits are (counts @ weight.T + bias) @ spread.T."""
 
-    source: ClassVar[str] = "Wang & Manning 2012, ACL P12-2018 (linear models on n-grams)"
+    weight: "np.ndarray"
+    """(scores, columns): one score a label; of two labels one, how much more the second is."""
+    bias: "np.ndarray"
+    """(scores,)."""
+    spread: "np.ndarray"
+    """(labels, scores)."""
+
+    def logits(self, counts: "csr_matrix") -> "np.ndarray":
+        """(rows, labels)."""
+        import numpy as np
+
+        return (np.asarray(counts @ self.weight.T) + self.bias) @ self.spread.T
+
+
+class LinearBranch(Compression):
+    """Fitted on training rows and added to the model's logits: accuracy for few bytes.
+
+    Columns that tell the labels apart are scaled up before the fit, so the penalty spares them.
+    How much model and regression count is fitted on validation rows: two numbers.
+    """
+
+    source: ClassVar[str] = "Wang & Manning 2012, ACL P12-2018 (log-count ratios as scales)"
     works_on: ClassVar[Literal["model", "graph"]] = "model"
 
     longest: Annotated[int, Field(ge=1, le=3)] = 3
     """Tokens of the longest n-gram."""
-    buckets: Annotated[int, Field(ge=2)] = 131_072
+    buckets: Annotated[int, Field(ge=2)] = 262_144
     """Rows of the table of each size of n-gram; single tokens have a table of their own."""
-    inverse_strengths: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (0.03, 0.1, 0.3)
+    evenness: PositiveFloat = 1.0
+    """Added to a column's log-count ratio to make its scale; large: all columns alike."""
+    inverse_strengths: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (
+        0.03,
+        0.06,
+        0.12,
+    )
     """Of the L2 penalty; the one with the smallest loss on validation rows is taken."""
 
     def model(self, candidate: TrainedModel, bench: Bench) -> TrainedModel:
-        """The model with one branch more; nothing of it is trained again.
+        """The model with one branch more; what it had is only scaled, nothing is trained again.
 
         Raises:
             UsageError: the model does not classify texts.
@@ -45,15 +72,23 @@ class LinearBranch(Compression):
         from components.architectures.ngrams import Ngrams
         from components.training import weights
 
-        labels = len(candidate.spec.labels)
         fitted = self._fit(bench, candidate)
-        linear = Ngrams(longest=self.longest, buckets=self.buckets, width=labels, pooling="root")
+        shares = self._shares(bench, candidate, fitted)
+        linear = Ngrams(
+            longest=self.longest, buckets=self.buckets, width=len(fitted.bias), pooling="root"
+        )
         before = candidate.architecture
         others = before.branches if isinstance(before, Branches) else (before,)
         state = weights.tensors(candidate)
         if not isinstance(before, Branches):
             state = {_inside(name): value for name, value in state.items()}
+        outputs = len(others) + 1  # the head takes their mean
+        for name in state:
+            if name.startswith("head.outputs."):
+                state[name] = state[name] * (shares[0] * outputs / len(others))
         state |= self._tensors(fitted, candidate.spec.vocabulary_size, len(others))
+        for part in ("weight", "bias"):
+            state[f"head.outputs.{len(others)}.{part}"] *= shares[1] * outputs
         file = bench.folder / "with-linear-branch.safetensors"
         weights.save(state, file)
         return candidate.model_copy(
@@ -63,27 +98,22 @@ class LinearBranch(Compression):
             }
         )
 
-    def _fit(self, bench: Bench, candidate: TrainedModel) -> "tuple[np.ndarray, np.ndarray]":
-        """Weights (labels, columns), scaled for plain counts, and intercepts (labels,)."""
+    def _fit(self, bench: Bench, candidate: TrainedModel) -> "Regression":
+        """The regression with the smallest loss on validation rows, for plain counts."""
         import numpy as np
         from sklearn.linear_model import LogisticRegression
         from sklearn.metrics import log_loss
         from threadpoolctl import threadpool_limits
 
-        from components import objects
-        from components.batches.examples import Examples
-
         spec = bench.data.spec
-        split = {
-            name: Examples.load(objects.path(bench.data.files[f"{name}.safetensors"]), spec)
-            for name in ("train", "val")
-        }
+        split = {name: _examples(bench, name) for name in ("train", "val")}
         counts = {name: self._counts(examples, candidate) for name, examples in split.items()}
+        answers = {name: examples.columns["label"] for name, examples in split.items()}
         having = np.bincount(counts["train"].indices, minlength=counts["train"].shape[1])
         inverse = np.log((1 + len(split["train"])) / (1 + having)) + 1
-        features = {name: each.multiply(inverse).tocsr() for name, each in counts.items()}
-        answers = {name: examples.columns["label"] for name, examples in split.items()}
         every = np.arange(len(spec.labels))
+        scale = inverse * (self.evenness + _ratios(counts["train"], answers["train"], every))
+        features = {name: each.multiply(scale).tocsr() for name, each in counts.items()}
         best: tuple[float, LogisticRegression] | None = None
         with threadpool_limits(limits=1):
             for strength in self.inverse_strengths:
@@ -94,10 +124,33 @@ class LinearBranch(Compression):
                 if best is None or loss < best[0]:
                     best = loss, model
         model = best[1] if best else model
-        weight, bias = model.coef_ * inverse, model.intercept_
-        if len(every) == 2:  # one row says how much more the second label is than the first
-            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
-        return weight, bias
+        spread = np.array([[-0.5], [0.5]]) if len(every) == 2 else np.eye(len(every))
+        return Regression(model.coef_ * scale, model.intercept_, spread)
+
+    def _shares(
+        self, bench: Bench, candidate: TrainedModel, fitted: "Regression"
+    ) -> tuple[float, float]:
+        """What to multiply the logits of model and regression with, for the smallest loss."""
+        import numpy as np
+        from scipy.optimize import minimize
+        from scipy.special import logsumexp
+
+        from components.export.reference import one_thread
+        from components.training import weights
+
+        examples = _examples(bench, "val")
+        answers = examples.columns["label"]
+        with one_thread():
+            own = weights.logits(weights.load(candidate), examples)
+        parts = np.stack([own, fitted.logits(self._counts(examples, candidate))])
+
+        def loss(shares: np.ndarray) -> float:
+            logits = np.tensordot(shares, parts, 1)
+            right = np.take_along_axis(logits, answers[:, None], axis=1)[:, 0]
+            return float(np.mean(logsumexp(logits, axis=1) - right))
+
+        found = minimize(loss, (0.5, 0.5), bounds=((0, 10), (0, 10)), method="L-BFGS-B").x
+        return round(float(found[0]), 3), round(float(found[1]), 3)
 
     def _counts(self, examples: "Examples", candidate: TrainedModel) -> "csr_matrix":
         """How often each hashed n-gram stands in a row, over the root of the row's length."""
@@ -126,23 +179,48 @@ class LinearBranch(Compression):
         shape = (len(examples), width)
         return csr_matrix((value, (owner, np.concatenate(columns))), shape=shape)
 
-    def _tensors(
-        self, fitted: "tuple[np.ndarray, np.ndarray]", vocabulary: int, others: int
-    ) -> dict:
-        """The branch's tables, and its part of the head: it weighs as much as all others."""
+    def _tensors(self, fitted: "Regression", vocabulary: int, others: int) -> dict:
+        """The branch's tables, and its part of the head."""
         import torch
 
-        weight, bias = (torch.from_numpy(part).float() for part in fitted)
+        weight, bias, spread = (torch.from_numpy(part).float() for part in fitted)
         sizes = [vocabulary] + [self.buckets] * (self.longest - 1)
         tables = weight.T.split(sizes)
         place = f"backbone.branches.{others}.tables"
         return {
             **{f"{place}.{number}.weight": table for number, table in enumerate(tables)},
-            f"head.outputs.{others}.weight": others * torch.eye(len(bias)),
-            f"head.outputs.{others}.bias": others * bias,
+            f"head.outputs.{others}.weight": spread,
+            f"head.outputs.{others}.bias": spread @ bias,
         }
 
 
 def _inside(name: str) -> str:
     """A tensor's name once its backbone is the first of several branches."""
     return f"backbone.branches.0.{name.removeprefix('backbone.')}" if name[0] == "b" else name
+
+
+def _examples(bench: Bench, split: str) -> "Examples":
+    from components import objects
+    from components.batches.examples import Examples
+
+    return Examples.load(objects.path(bench.data.files[f"{split}.safetensors"]), bench.data.spec)
+
+
+def _ratios(counts: "csr_matrix", answers: "np.ndarray", every: "np.ndarray") -> "np.ndarray":
+    """(columns,) how many times likelier a column is in rows of one label than in others, as log.
+
+    The largest over the labels of |log((p + 1) / (q + 1))|, with p and q the rows that have the
+    column as shares of all that such rows have.
+    """
+    import numpy as np
+
+    having = counts.copy()
+    having.data = np.ones_like(having.data)
+    total = np.asarray(having.sum(0)).ravel() + 1
+    largest = np.zeros(len(total))
+    for label in every:
+        inside = np.asarray(having[answers == label].sum(0)).ravel() + 1
+        outside = total - inside + 1
+        ratio = np.log(inside / inside.sum()) - np.log(outside / outside.sum())
+        largest = np.maximum(largest, np.abs(ratio))
+    return largest
