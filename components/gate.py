@@ -124,6 +124,15 @@ def stored_decision(registered: RegisteredModel, gate: GateConfig) -> Decision |
     return decision if same else None
 
 
+def settled(decision: Decision, gate: GateConfig) -> Decision:
+    """The decision, or the stored one where nothing was judged that could replace it."""
+    if decision.verdict is None:
+        kept = stored_decision(decision.registered, gate)
+        if kept is not None and kept.verdict is not None:
+            return kept
+    return decision
+
+
 def store_decision(decision: Decision) -> None:
     """Keep a decision; a version that is decided again, by hand, has the newer one."""
     place = _folder(decision.registered) / _file(decision.registered.version, decision.gate)

@@ -26,8 +26,6 @@ RUN_KEY, BUNDLE, PROVENANCE = "athanor.run_key", "athanor.bundle", "athanor.prov
 NAME_PATTERN = r"^\w[\w.-]{0,99}$"
 """A name is also a file name and a part of `models:/NAME@alias`."""
 
-_AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
-
 _REFERENCE = re.compile(r"(?P<name>[^@/:]+)(?:@(?P<alias>[^@/:]+)|/v?(?P<version>\d+))?")
 
 
@@ -65,7 +63,7 @@ def connection() -> Iterator["MlflowClient"]:
     try:
         yield client
     except MlflowException as error:
-        if error.error_code in _AWAY:
+        if error.error_code in mlflow_store.AWAY:
             first = str(error).strip().splitlines()[0][:200]
             raise ServiceUnreachable(
                 f"the model registry at {mlflow_store.shown_uri()} does not answer ({first})",
@@ -147,12 +145,13 @@ def known(name: str) -> tuple[Version, ...]:
 
 
 def set_alias(name: str, alias: str, version: int) -> None:
-    """Let an alias name a version.
-
-    This alone asks nobody: `components.registry.moving` compares, verifies and records.
-    """
+    """Let an alias other than the champion's name a version; that one `moving` moves."""
     from mlflow.exceptions import MlflowException
 
+    if alias == CHAMPION:
+        raise UsageError(
+            f"the alias {alias!r} moves by promotion only", f"athanor promote {name} {version}"
+        )
     with connection() as client:
         try:
             client.set_registered_model_alias(name, alias, str(version))
