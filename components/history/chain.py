@@ -180,21 +180,21 @@ def findings(state: State, *more: Anchor) -> tuple[Finding, ...]:
         found.append(_finding(events[-1].number, "edited", text, "no anchor"))
     found += _moved(state)
     accepted = _accepted(events, wrong)
-    seen: set[tuple[int, str]] = set()
-    told = []
+    told: dict[tuple[int, str], Finding] = {}
     for finding in found:
-        place = (finding.entry, finding.kind)
-        if place not in seen and not set(finding.marks) <= accepted:
-            seen.add(place)
-            told.append(finding)
-    return tuple(sorted(told, key=lambda finding: finding.entry))
+        if not set(finding.marks) <= accepted:
+            first = told.setdefault((finding.entry, finding.kind), finding)
+            marks = tuple(dict.fromkeys(first.marks + finding.marks))
+            told[finding.entry, finding.kind] = first.model_copy(update={"marks": marks})
+    return tuple(sorted(told.values(), key=lambda finding: finding.entry))
 
 
 def _contents(events: tuple[Event, ...]) -> Iterator[Finding]:
     """Entries that are missing, out of place, or do not hold what their sha256 says."""
-    present = {event.number for event in events}
-    for number in sorted(set(range(1, max(present, default=0))) - present):
-        yield _finding(number, "removed", f"entry {number} is gone")
+    for first, last in _gaps(sorted({event.number for event in events})):
+        gone = f"entry {first} is" if first == last else f"entries {first} to {last} are"
+        marks = tuple(_mark("removed", number) for number in range(first, last + 1))
+        yield Finding(entry=first, kind="removed", text=f"{gone} gone", marks=marks)
     highest = 0
     seen: dict[str, int] = {}
     for event in events:
@@ -214,6 +214,13 @@ def _contents(events: tuple[Event, ...]) -> Iterator[Finding]:
             yield _finding(event.number, "reordered", text, event.sha256)
         highest = max(highest, event.number)
         seen.setdefault(event.sha256, event.number)
+
+
+def _gaps(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """First and last of the numbers that are missing between others."""
+    for before, after in pairwise([0, *numbers]):
+        if after > before + 1:
+            yield before + 1, after - 1
 
 
 def _origin(event: Event, most: int) -> int | None:

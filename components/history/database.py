@@ -128,12 +128,19 @@ def state(connection: sa.Connection, name: str) -> State:
 
 def write(connection: sa.Connection, name: str, draft: Draft) -> Event:
     """Append an entry and note it as the last one; the transaction holds the lock."""
-    event = sealed(name, state(connection, name), draft, datetime.now(UTC))
+    before = state(connection, name)
+    event = sealed(name, before, draft, datetime.now(UTC))
     row = event.model_dump(mode="json")
     row["evidence"] = files.canonical(row["evidence"]).decode()
     connection.execute(sa.insert(ENTRIES).values(**row))
-    put_note(connection, name, event)
+    if noted(before, draft):
+        put_note(connection, name, event)
     return event
+
+
+def noted(before: State, draft: Draft) -> bool:
+    """Whether an entry is noted outside of the chain; a note that is gone shall stay missed."""
+    return before.anchor is not None or not before.events or draft.event == "accepted"
 
 
 def note(value: str | None, where: str) -> Anchor | None:

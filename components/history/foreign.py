@@ -27,7 +27,7 @@ from components.history.chain import (
     sealed,
     version_text,
 )
-from components.history.database import NOTE, note
+from components.history.database import NOTE, note, noted
 from components.history.place import ALIAS, MEANWHILE, TAKEN_BACK, NotMoved, refuse
 
 if TYPE_CHECKING:
@@ -87,9 +87,10 @@ class Foreign:
             return self._write(name, draft)
 
     def _write(self, name: str, draft: Draft) -> Event:
-        event = sealed(name, self.read(name), draft, datetime.now(UTC))
+        before = self.read(name)
+        event = sealed(name, before, draft, datetime.now(UTC))
         files.append_line(self._file(name), files.canonical(event.model_dump(mode="json")))
-        if self._model(name) is not None:
+        if noted(before, draft) and self._model(name) is not None:
             value = f"{event.number} {event.sha256}"
             with _answering(self.uri) as client:
                 client.set_registered_model_tag(name, _note_key(self._events(name)), value)
