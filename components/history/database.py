@@ -70,7 +70,11 @@ class Database:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self.key = "home" if is_of_home(uri) else identity(uri)
+
+    @property
+    def key(self) -> str:
+        """Under which this home remembers the heads of its chains; a server has no home."""
+        return "home" if is_of_home(self.uri) else identity(self.uri)
 
     def read(self, name: str) -> State:
         """Chain, note and alias of a name, all of one moment."""

@@ -27,8 +27,10 @@ class Ledger(Protocol):
     atomic: bool
     """Whether entry and alias are written in one transaction."""
 
-    key: str
-    """Under which this home remembers the heads of its chains."""
+    @property
+    def key(self) -> str:
+        """Under which this home remembers the heads of its chains."""
+        ...
 
     def read(self, name: str) -> State:
         """Chain, anchor and alias of a name, all of one moment."""
