@@ -201,7 +201,7 @@ def accept(name: str, entry: int, reason: str) -> tuple[Event, ...]:
 
 
 def _moment(text: str) -> datetime:
-    """A date's last moment, or a time."""
+    """A date's last moment so far, or a time."""
     try:
         when = datetime.fromisoformat(text)
         if len(text) <= len("2026-03-03"):
@@ -211,6 +211,7 @@ def _moment(text: str) -> datetime:
             f"{text!r} is no date or time", "write 2026-03-03 or 2026-03-03T14:30+01:00"
         ) from error
     when = when if when.tzinfo else when.astimezone()
-    if when.date() > datetime.now(when.tzinfo).date():
+    now = datetime.now(when.tzinfo)
+    if when.date() > now.date():
         raise UsageError(f"{text} is still to come", "name a day up to today")
-    return when
+    return min(when, now)

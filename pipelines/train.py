@@ -22,7 +22,7 @@ from components.artifacts import (
     Variant,
     Verdict,
 )
-from components.gate import Decision, GateConfig, settled
+from components.gate import Decision, GateConfig
 from components.records import Record
 from components.registry.moving import ChampionMoved
 from components.steps.baseline import baseline
@@ -193,10 +193,9 @@ def _decide_once(
     champion = do.champion(registered)
     same = champion is not None and champion.bundle == registered.bundle
     if same:
-        same_files = do.record(
-            Decision, registered=registered, gate=gate.digest, outcome="unchanged"
+        return do.decide(
+            do.record(Decision, registered=registered, gate=gate.digest, outcome="unchanged")
         )
-        return do.decide(settled(same_files, gate))
     version = champion.version if champion else None
     rival = do("rescore", rescore, champion, data, config.measure) if champion else first
     verdict = do("judge", judge, chosen, rival, gate, champion=version)
