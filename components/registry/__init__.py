@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components import mlflow_store
 from components.errors import ServiceUnreachable, UsageError
@@ -87,8 +87,14 @@ def names() -> tuple[str, ...]:
 
 def versions(name: str) -> tuple[Version, ...]:
     """Every version of a name, oldest first; empty where the name is unknown."""
+    condition = f"name = '{_quoted(name)}'"
+    uri = mlflow_store.tracking_uri()
+    if not uri.startswith(("http://", "https://")):
+        from components.history import database
+
+        return tuple(_row(name, row) for row in database.versions(uri, name))
     with connection() as client:
-        return _search(client, f"name = '{_quoted(name)}'")
+        return _search(client, condition)
 
 
 def by_run_key(name: str, run_key: str) -> Version | None:
@@ -208,6 +214,20 @@ def _search(client: "MlflowClient", condition: str) -> tuple[Version, ...]:
     }
     read = [_version(version, named[version.name]) for version in found]
     return tuple(sorted(read, key=lambda version: version.version))
+
+
+def _row(name: str, row: dict[str, Any]) -> Version:
+    tags = row["tags"]
+    return Version(
+        name=name,
+        version=row["version"],
+        aliases=tuple(sorted(row["aliases"])),
+        bundle=tags.get(BUNDLE, ""),
+        run_key=tags.get(RUN_KEY, ""),
+        provenance=tags.get(PROVENANCE, ""),
+        run_id=row["run_id"],
+        created_ms=row["created_ms"],
+    )
 
 
 def _version(found: "ModelVersion", named: dict[str, int]) -> Version:
