@@ -241,4 +241,6 @@ class Promotion(Record):
     previous: int | None
     moved: bool
     reason: str
+    atomic: bool = True
+    """Whether alias and history were written in one transaction."""
     made: Made | None = None

@@ -108,6 +108,10 @@ def stored_decision(registered: RegisteredModel, gate: GateConfig) -> Decision |
     Raises:
         IntegrityError: the file is damaged.
     """
+    return _stored(registered, gate.digest)
+
+
+def _stored(registered: RegisteredModel, gate: str) -> Decision | None:
     place = _place(registered, gate)
     try:
         text = place.read_bytes()
@@ -120,18 +124,25 @@ def stored_decision(registered: RegisteredModel, gate: GateConfig) -> Decision |
             f"{place} is damaged ({type(error).__name__})",
             f"delete it: version {registered.version} of {registered.name} is then judged again",
         ) from error
-    same = decision.registered.bundle == registered.bundle and decision.gate == gate.digest
+    same = decision.registered.bundle == registered.bundle and decision.gate == gate
     return decision if same else None
 
 
 def store_decision(decision: Decision) -> None:
-    """Keep a decision; a version that is decided again, by hand, has the newer one."""
-    place = _folder(decision.registered) / _file(decision.registered.version, decision.gate)
+    """Keep a decision; a version that is decided again, by hand, has the newer one.
+
+    That a version was found to be the champion already takes the place of no verdict.
+    """
+    if decision.verdict is None:
+        kept = _stored(decision.registered, decision.gate)
+        if kept is not None and kept.verdict is not None:
+            return
+    place = _place(decision.registered, decision.gate)
     files.write_json(place, decision.model_dump(mode="json"))
 
 
-def _place(registered: RegisteredModel, gate: GateConfig) -> Path:
-    return _folder(registered) / _file(registered.version, gate.digest)
+def _place(registered: RegisteredModel, gate: str) -> Path:
+    return _folder(registered) / _file(registered.version, gate)
 
 
 def _folder(registered: RegisteredModel) -> Path:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DATABASE = "mlflow.db"
 SCHEME = "sqlite:///"
+AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+"""Error codes of a server that does not answer."""
 OWNER = "athanor.owner"
 """Tag of a run: the process that writes it."""
 

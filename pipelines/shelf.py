@@ -1,12 +1,15 @@
 """`athanor models | promote | rollback | history`: what the registry holds, and who moved what."""
 
+from datetime import datetime, time
 from typing import Any
 
 from components import history as ledger
 from components import registry
 from components.artifacts import Promotion
 from components.errors import UsageError
-from components.history import Event
+from components.history import Event, Finding
+from components.history.chain import version_text
+from components.history.place import NOT_ATOMIC
 from components.records import Record
 
 
@@ -57,33 +60,44 @@ def promote(name: str, version: int, force: bool, reason: str) -> Promotion:
 
     if force:
         return moving.force(name, version, reason)
-    registry.resolve(f"{name}/{version}")
-    passed = [
-        event
-        for event in ledger.history(name)
-        if event.version == version and event.event in ("judged", "promoted")
-    ]
-    if not passed:
-        raise UsageError(
-            f"{name} v{version} has no passed verdict",
-            f"athanor promote {name} {version} --force --reason '...'  overrules, and is recorded",
-        )
-    return moving.force(name, version, reason or "put back by hand; its verdict had passed")
+    return moving.put(name, version, reason)
 
 
-def rollback(name: str, reason: str) -> Promotion:
-    """Put the champion before this one back."""
+def rollback(name: str, reason: str, to: int | None = None) -> Promotion:
+    """Put the champion before this one, or a named earlier one, back."""
     from components.registry import moving
 
-    return moving.rollback(name, reason)
+    return moving.rollback(name, reason, to)
 
 
 def moved_text(moved: Promotion) -> str:
-    """One line: from, to, why."""
+    """One line: from, to, why; a second one where the move was no transaction."""
     before = f"v{moved.previous}" if moved.previous else "none"
     if not moved.moved:
         return f"{moved.name}: champion stays v{moved.version} ({moved.reason})"
-    return f"{moved.name}: champion {before} -> v{moved.version} ({moved.reason})"
+    line = f"{moved.name}: champion {before} -> v{moved.version} ({moved.reason})"
+    return line if moved.atomic else f"{line}\n{NOT_ATOMIC}"
+
+
+class Held(Record):
+    """Who was champion at a moment, and the entry that had made it so."""
+
+    name: str
+    at: str
+    champion: int | None
+    entry: Event | None
+
+
+class Verified(Record):
+    """What became of looking through a name's history."""
+
+    name: str
+    entries: int
+    sha256: str
+    """Of the last entry; who noted it elsewhere can compare."""
+    champion: int | None
+    atomic: bool
+    findings: tuple[Finding, ...]
 
 
 def history(name: str) -> tuple[Event, ...]:
@@ -107,8 +121,97 @@ def history_text(events: tuple[Event, ...]) -> str:
     """One line an event."""
     lines = []
     for event in events:
-        before = f"v{event.previous} -> " if event.previous else ""
+        moved = event.previous is not None and event.previous != event.version
+        before = f"v{event.previous} -> " if moved else ""
         lines.append(
-            f"{event.at[:19]}  {event.event:<12} {before}v{event.version}  {event.who}  {event.why}"
+            f"{event.number:>3}  {event.at[:19]}Z  {event.event:<12} "
+            f"{before}{version_text(event.version)}  {event.who}  {event.why}"
         )
     return "\n".join(lines)
+
+
+def held(name: str, moment: str) -> Held:
+    """Who was champion at a date (its end) or time; without a zone that of this machine.
+
+    Raises:
+        UsageError: it is no date or time, or not past; or nothing is known of the name.
+    """
+    when = _moment(moment)
+    entry = ledger.at(history(name), when)
+    champion = entry.version if entry else None
+    return Held(name=name, at=when.isoformat(), champion=champion, entry=entry)
+
+
+def held_text(found: Held) -> str:
+    """One line, with the time and its zone."""
+    when = datetime.fromisoformat(found.at)
+    shown = f"{found.name} at {when:%Y-%m-%d %H:%M:%S} {when:%Z}"
+    if found.entry is None:
+        return f"{shown}: no champion yet"
+    since = datetime.fromisoformat(found.entry.at).astimezone(when.tzinfo)
+    return (
+        f"{shown}: champion {version_text(found.champion)}, since {since:%Y-%m-%d %H:%M:%S} "
+        f"(entry {found.entry.number}, {found.entry.event} by {found.entry.who}: "
+        f"{found.entry.why})"
+    )
+
+
+def verify(name: str) -> Verified:
+    """Look through a name's history.
+
+    Raises:
+        UsageError: nothing is known of this name.
+    """
+    state, found = ledger.verify(name)
+    if not state.events and not found:
+        registry.known(name)
+    return Verified(
+        name=name,
+        entries=len(state.events),
+        sha256=state.events[-1].sha256 if state.events else "",
+        champion=state.champion,
+        atomic=ledger.ledger().atomic,
+        findings=found,
+    )
+
+
+def verified_text(found: Verified) -> str:
+    """What was found, each with the command that accepts it."""
+    if not found.findings:
+        kept = "" if found.atomic else f"\n{NOT_ATOMIC}"
+        return (
+            f"{found.name}: {found.entries} entries as they were written, champion "
+            f"{version_text(found.champion)}, head {found.sha256[:16]}{kept}"
+        )
+    lines = [f"{found.name}: not as it was written; nothing is promoted until it is accepted"]
+    for finding in found.findings:
+        lines.append(f"entry {finding.entry}  {finding.kind:<9}  {finding.text}")
+    for entry in sorted({finding.entry for finding in found.findings}):
+        lines.append(f"  -> athanor history {found.name} --accept {entry} --reason TEXT")
+    return "\n".join(lines)
+
+
+def accept(name: str, entry: int, reason: str) -> tuple[Event, ...]:
+    """Accept what is found at an entry; gives the entry that says so.
+
+    Raises:
+        UsageError: nothing is wrong there, or no reason is given.
+    """
+    return (ledger.accept(name, entry, reason),)
+
+
+def _moment(text: str) -> datetime:
+    """A date's last moment so far, or a time."""
+    try:
+        when = datetime.fromisoformat(text)
+        if len(text) <= len("2026-03-03"):
+            when = datetime.combine(when.date(), time.max)
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is no date or time", "write 2026-03-03 or 2026-03-03T14:30+01:00"
+        ) from error
+    when = when if when.tzinfo else when.astimezone()
+    now = datetime.now(when.tzinfo)
+    if when.date() > now.date():
+        raise UsageError(f"{text} is still to come", "name a day up to today")
+    return min(when, now)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import IO
 
@@ -144,9 +145,13 @@ def log(home: Path, name: str) -> Path:
 
 def _start_mlflow(home: Path, port: int) -> int:
     """MLflow's own command; artifacts are read and written beside the database, not through it."""
+    _demand_plugin()
     names = ("127.0.0.1", "localhost")
+    database = f"{mlflow_store.SCHEME}{home / 'mlflow' / mlflow_store.DATABASE}"
     options = {
-        "--backend-store-uri": f"{mlflow_store.SCHEME}{home / 'mlflow' / mlflow_store.DATABASE}",
+        "--backend-store-uri": database,
+        "--registry-store-uri": f"athanor+{database}",
+        "--app-name": "athanor",
         "--default-artifact-root": str(home / "mlflow" / "artifacts"),
         "--host": "127.0.0.1",
         "--port": str(port),
@@ -158,7 +163,12 @@ def _start_mlflow(home: Path, port: int) -> int:
     words = [word for option in options.items() for word in option]
     path = log(home, "mlflow")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    environment = {**os.environ, **mlflow_store.settings(), **_marking(home, "mlflow")}
+    environment = {
+        **os.environ,
+        **mlflow_store.settings(),
+        **templates.import_path(),
+        **_marking(home, "mlflow"),
+    }
     environment.pop("MLFLOW_TRACKING_URI", None)
     with path.open("ab") as sink:
         return subprocess.Popen(
@@ -170,6 +180,19 @@ def _start_mlflow(home: Path, port: int) -> int:
             stderr=sink,
             start_new_session=True,
         ).pid
+
+
+def _demand_plugin() -> None:
+    """MLflow finds our registry store and application by what the installed distribution says.
+
+    Raises:
+        ResourceError: an older installation does not name them.
+    """
+    for group in ("mlflow.app", "mlflow.model_registry_store"):
+        if not any(each.value.startswith("components.") for each in entry_points(group=group)):
+            raise ResourceError(
+                f"this installation of Athanor names no {group} to MLflow", "make setup"
+            )
 
 
 def _start_prefect(home: Path, port: int) -> int:

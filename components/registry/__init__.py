@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components import mlflow_store
 from components.errors import ServiceUnreachable, UsageError
@@ -25,8 +25,6 @@ RUN_KEY, BUNDLE, PROVENANCE = "athanor.run_key", "athanor.bundle", "athanor.prov
 
 NAME_PATTERN = r"^\w[\w.-]{0,99}$"
 """A name is also a file name and a part of `models:/NAME@alias`."""
-
-_AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 
 _REFERENCE = re.compile(r"(?P<name>[^@/:]+)(?:@(?P<alias>[^@/:]+)|/v?(?P<version>\d+))?")
 
@@ -65,7 +63,7 @@ def connection() -> Iterator["MlflowClient"]:
     try:
         yield client
     except MlflowException as error:
-        if error.error_code in _AWAY:
+        if error.error_code in mlflow_store.AWAY:
             first = str(error).strip().splitlines()[0][:200]
             raise ServiceUnreachable(
                 f"the model registry at {mlflow_store.shown_uri()} does not answer ({first})",
@@ -89,8 +87,14 @@ def names() -> tuple[str, ...]:
 
 def versions(name: str) -> tuple[Version, ...]:
     """Every version of a name, oldest first; empty where the name is unknown."""
+    condition = f"name = '{_quoted(name)}'"
+    uri = mlflow_store.tracking_uri()
+    if not uri.startswith(("http://", "https://")):
+        from components.history import database
+
+        return tuple(_row(name, row) for row in database.versions(uri, name))
     with connection() as client:
-        return _search(client, f"name = '{_quoted(name)}'")
+        return _search(client, condition)
 
 
 def by_run_key(name: str, run_key: str) -> Version | None:
@@ -147,12 +151,13 @@ def known(name: str) -> tuple[Version, ...]:
 
 
 def set_alias(name: str, alias: str, version: int) -> None:
-    """Let an alias name a version.
-
-    This alone asks nobody: `components.registry.moving` compares, verifies and records.
-    """
+    """Let an alias other than the champion's name a version; that one `moving` moves."""
     from mlflow.exceptions import MlflowException
 
+    if alias == CHAMPION:
+        raise UsageError(
+            f"the alias {alias!r} moves by promotion only", f"athanor promote {name} {version}"
+        )
     with connection() as client:
         try:
             client.set_registered_model_alias(name, alias, str(version))
@@ -209,6 +214,20 @@ def _search(client: "MlflowClient", condition: str) -> tuple[Version, ...]:
     }
     read = [_version(version, named[version.name]) for version in found]
     return tuple(sorted(read, key=lambda version: version.version))
+
+
+def _row(name: str, row: dict[str, Any]) -> Version:
+    tags = row["tags"]
+    return Version(
+        name=name,
+        version=row["version"],
+        aliases=tuple(sorted(row["aliases"])),
+        bundle=tags.get(BUNDLE, ""),
+        run_key=tags.get(RUN_KEY, ""),
+        provenance=tags.get(PROVENANCE, ""),
+        run_id=row["run_id"],
+        created_ms=row["created_ms"],
+    )
 
 
 def _version(found: "ModelVersion", named: dict[str, int]) -> Version:

@@ -1,21 +1,20 @@
-"""Moving the champion: compared with what was expected, verified, and written to the history.
+"""Moving the champion: files verified, then alias and entry in one transaction of the ledger's.
 
-MLflow's aliases have no compare-and-set, no history and no user. Here a file lock makes each move
-one transaction for all processes that share the home, and the history is written ahead: a move
-that a kill cut in two is told apart from one that happened. Processes with another home on the
-same server are not held off by this lock.
+MLflow's aliases have no compare-and-set, no history and no user: `components.history` has.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
-from components import files, project
+from components import history
 from components.artifacts import Promotion
 from components.errors import IntegrityError, UsageError
-from components.history import Event, history, record, rolled_back
-from components.registry import CHAMPION, alias, resolve, set_alias
+from components.history import Event
+from components.history.chain import rolled_back, version_text
+from components.history.place import MEANWHILE, TAKEN_BACK, Ledger, NotMoved
+from components.registry import resolve
 from components.registry.fetching import fetch
+
+THERE = "it is the champion already"
 
 
 class ChampionMoved(UsageError):
@@ -27,29 +26,49 @@ def promote(
 ) -> Promotion:
     """Make a version the champion, if the champion is still the expected one.
 
-    A version that was rolled back stays where it is: that takes `force`.
+    A version that was rolled back stays where it is: that takes a person.
 
     Raises:
         ChampionMoved: the champion is another version than `expected`.
-        IntegrityError: the version's files are damaged; the champion stays.
+        IntegrityError: the version's files are damaged, or the history is; the champion stays.
     """
-    with _settled(name) as champion:
-        if champion == version:
-            return _stay(name, version, champion, "it is the champion already")
-        if champion != expected:
-            record(name, "refused", version, previous=champion, why="the champion moved meanwhile")
-            raise ChampionMoved(
-                f"the champion of {name} is now {_shown(champion)}, "
-                f"you compared {_shown(expected)}",
-                "run again: the candidate is then judged against the champion of now",
-            )
-        if rolled_back(name, version):
-            reason = "it was rolled back; only an explicit `athanor promote` brings it back"
-            record(name, "refused", version, previous=champion, why=reason)
-            return _stay(name, version, champion, reason)
-        facts = {"why": why, "evidence": evidence}
-        _move(name, "promoted", version, champion, facts)
-        return Promotion(name=name, version=version, previous=champion, moved=True, reason=why)
+    ledger = history.ledger()
+    state = history.whole(ledger, name)
+    if state.champion == version:
+        return _stay(name, version, version, THERE)
+    facts = {"previous": expected, "why": why, "evidence": evidence}
+    if state.champion == expected and not rolled_back(state.events, version):
+        facts = _verified(name, version, state.events, facts)
+    try:
+        return _moved(ledger, name, "promoted", version, facts)
+    except NotMoved as refused:
+        if refused.why == TAKEN_BACK:
+            return _stay(name, version, refused.champion, TAKEN_BACK)
+        raise _meanwhile(name, refused, expected) from refused
+
+
+def put(name: str, version: int, reason: str) -> Promotion:
+    """Make a version whose verdict had passed the champion, because a person says so.
+
+    Raises:
+        As `force`; UsageError: no verdict of this version passed.
+    """
+    resolve(f"{name}/{version}")
+    passed = [
+        event
+        for event in history.history(name)
+        if event.version == version and event.event in ("judged", "promoted")
+    ]
+    if not passed:
+        raise UsageError(
+            f"{name} v{version} has no passed verdict",
+            f"athanor promote {name} {version} --force --reason '...'  overrules, and is recorded",
+        )
+    facts = {
+        "why": reason or "put back by hand; its verdict had passed",
+        "evidence": {**passed[-1].evidence, "by": "hand", "judged": passed[-1].number},
+    }
+    return _by_hand(name, "promoted", version, facts)
 
 
 def force(name: str, version: int, reason: str) -> Promotion:
@@ -57,93 +76,129 @@ def force(name: str, version: int, reason: str) -> Promotion:
 
     Raises:
         UsageError: no such version, or no reason.
-        IntegrityError: its files are damaged; the champion stays.
+        IntegrityError: its files are damaged, or the history is; the champion stays.
     """
     if not reason.strip():
         raise UsageError("a promotion without a verdict needs a reason", "add --reason TEXT")
     resolve(f"{name}/{version}")
-    with _settled(name) as champion:
-        if champion == version:
-            record(name, "forced", version, previous=champion, why=reason)
-            return _stay(name, version, champion, "it is the champion already")
-        _move(name, "forced", version, champion, {"why": reason})
-        return Promotion(name=name, version=version, previous=champion, moved=True, reason=reason)
+    return _by_hand(name, "forced", version, {"why": reason})
 
 
-def rollback(name: str, reason: str = "") -> Promotion:
-    """Put the champion before this one back in its place; the one taken back stays out.
+def rollback(name: str, reason: str = "", to: int | None = None) -> Promotion:
+    """Put the champion before this one, or the one named, back; the one taken back stays out.
 
     Raises:
-        UsageError: there is no champion, or none before it.
-        IntegrityError: the earlier version's files are damaged; the champion stays.
+        UsageError: there is no champion, none before it, or the named one never was champion.
+        IntegrityError: the earlier version's files are damaged, or the history is.
     """
-    with _settled(name) as champion:
-        if champion is None:
-            raise UsageError(f"{name} has no champion to roll back", f"athanor history {name}")
-        earlier = _before(history(name), champion)
-        if earlier is None:
-            raise UsageError(
-                f"the history of {name} knows no champion before v{champion}",
-                f"name one: athanor promote {name} VERSION --force --reason TEXT",
-            )
-        why = reason or f"v{champion} was taken back"
-        _move(name, "rolled back", earlier, champion, {"why": why})
-        return Promotion(name=name, version=earlier, previous=champion, moved=True, reason=why)
-
-
-@contextmanager
-def _settled(name: str) -> Iterator[int | None]:
-    """Hold the name's lock; give the champion, after a move that a kill cut in two is settled."""
-    with files.locked(project.home() / "locks" / f"registry-{name}.lock"):
-        champion = alias(name)
-        events = history(name)
-        if events and events[-1].event == "moving":
-            _settle(name, events[-1], champion)
-        yield champion
-
-
-def _settle(name: str, cut: Event, champion: int | None) -> None:
-    """Write how the move that was under way ended: the alias knows."""
-    facts = {"previous": cut.previous, "evidence": cut.evidence}
-    wanted = cut.evidence["event"]
-    if champion == cut.version:
-        record(name, wanted, cut.version, why=cut.why, **facts)
-    else:
-        record(name, "refused", cut.version, why="its process died before the move", **facts)
-
-
-def _move(name: str, event: Any, version: int, champion: int | None, facts: dict[str, Any]) -> None:
-    """Verify the files, announce, move, read back, record."""
-    bundle = fetch(name, version)
-    evidence = {**facts.get("evidence", {}), "bundle": bundle.digest, "event": event}
-    facts = {**facts, "evidence": evidence, "previous": champion}
-    record(name, "moving", version, **facts)
-    set_alias(name, CHAMPION, version)
-    found = alias(name)
-    if found != version:
-        raise IntegrityError(
-            f"the champion of {name} was set to v{version}, but reads as {_shown(found)}: another "
-            "home moves it on the same server",
-            "let one home promote this name, then run again",
+    ledger = history.ledger()
+    state = history.whole(ledger, name)
+    champion = state.champion
+    if champion is None:
+        raise UsageError(f"{name} has no champion to roll back", f"athanor history {name}")
+    earlier = before(state.events, champion) if to is None else to
+    if earlier is None:
+        raise UsageError(
+            f"the history of {name} knows no champion before v{champion}",
+            f"name one: athanor promote {name} VERSION --force --reason TEXT",
         )
-    record(name, event, version, **facts)
+    if earlier == champion:
+        return _stay(name, champion, champion, THERE)
+    if earlier not in champions(state.events):
+        were = ", ".join(f"v{each}" for each in champions(state.events))
+        raise UsageError(
+            f"{name} v{earlier} never was champion; these were: {were}",
+            f"athanor promote {name} {earlier}",
+        )
+    facts = {"previous": champion, "why": reason or f"v{champion} was taken back"}
+    facts = _verified(name, earlier, state.events, facts)
+    try:
+        return _moved(ledger, name, "rolled back", earlier, facts)
+    except NotMoved as refused:
+        raise _meanwhile(name, refused, champion) from refused
 
 
-def _before(events: tuple[Event, ...], champion: int) -> int | None:
-    """The champion before `champion`; versions that were taken back themselves are skipped."""
-    chain: list[int] = []
+def champions(events: tuple[Event, ...]) -> tuple[int, ...]:
+    """Every version that ever was champion, in the order in which each last became it."""
+    found: list[int] = []
     for event in events:
-        if event.event in ("promoted", "forced"):
-            chain = [each for each in chain if each != event.version] + [event.version]
-        elif event.event == "rolled back" and event.previous is not None:
-            chain = [each for each in chain if each != event.previous]
-    chain = [each for each in chain if each != champion]
-    return chain[-1] if chain else None
+        if event.event in history.MOVES and event.version is not None:
+            found = [each for each in found if each != event.version] + [event.version]
+    return tuple(found)
+
+
+def before(events: tuple[Event, ...], champion: int) -> int | None:
+    """The champion before `champion`; versions that were taken back themselves are skipped."""
+    line: list[int] = []
+    for event in events:
+        if event.event == "rolled back" and event.version in line:
+            line = line[: line.index(event.version) + 1]
+        elif event.event == "rolled back" and event.version is not None:
+            line = [each for each in line if each != event.previous] + [event.version]
+        elif event.event in history.MOVES and event.version is not None:
+            line = [each for each in line if each != event.version] + [event.version]
+    line = [each for each in line if each != champion]
+    return line[-1] if line else None
+
+
+Move = Literal["promoted", "forced", "rolled back"]
+
+
+def _by_hand(name: str, event: Move, version: int, facts: dict[str, Any]) -> Promotion:
+    ledger = history.ledger()
+    state = history.whole(ledger, name)
+    if state.champion == version:
+        if event == "forced":
+            history.record(name, event, version, previous=version, **facts)
+        return _stay(name, version, version, THERE)
+    facts = _verified(name, version, state.events, {"previous": state.champion, **facts})
+    try:
+        return _moved(ledger, name, event, version, facts)
+    except NotMoved as refused:
+        raise _meanwhile(name, refused, state.champion) from refused
+
+
+def _verified(
+    name: str, version: int, events: tuple[Event, ...], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """The facts with the digest of the version's files, which are those that were registered."""
+    bundle = fetch(name, version)
+    registered = [
+        event.evidence.get("bundle")
+        for event in events
+        if event.event == "registered" and event.version == version
+    ]
+    if registered and bundle.digest not in registered:
+        raise IntegrityError(
+            f"{name} v{version} holds bundle {bundle.digest[:12]}, but its history says that "
+            f"{str(registered[-1])[:12]} was registered",
+            "promote another version, and look who changed the tags of this one",
+        )
+    return {**facts, "evidence": {**facts.get("evidence", {}), "bundle": bundle.digest}}
+
+
+def _moved(
+    ledger: Ledger, name: str, event: Move, version: int, facts: dict[str, Any]
+) -> Promotion:
+    """`facts` name the expected champion as `previous`."""
+    history.move(ledger, name, event, version, **facts)
+    return Promotion(
+        name=name,
+        version=version,
+        previous=facts["previous"],
+        moved=True,
+        reason=facts["why"],
+        atomic=ledger.atomic,
+    )
+
+
+def _meanwhile(name: str, refused: NotMoved, expected: int | None) -> ChampionMoved:
+    return ChampionMoved(
+        f"the champion of {name} is now {version_text(refused.champion)}, "
+        f"you compared {version_text(expected)}: {MEANWHILE}",
+        "run again: the candidate is then judged against the champion of now",
+    )
 
 
 def _stay(name: str, version: int, champion: int | None, reason: str) -> Promotion:
     return Promotion(name=name, version=version, previous=champion, moved=False, reason=reason)
-
-
-def _shown(version: int | None) -> str:
-    return "none" if version is None else f"v{version}"

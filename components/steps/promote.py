@@ -12,7 +12,7 @@ def promote(registered: RegisteredModel, verdict: Verdict, *, expected: int | No
     Raises:
         GateRefused: the verdict did not pass; it lists the failed checks.
         ChampionMoved: the champion is no longer the expected one (a UsageError): judge again.
-        IntegrityError: the version's files are damaged; the champion stays.
+        IntegrityError: the version's files are damaged, or the history is; the champion stays.
     """
     from components.history import record
     from components.registry.moving import promote as move

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from components.errors import IntegrityError
 from pipelines.commands import Command, answer
 
 
@@ -44,24 +45,42 @@ def _promote(options: Namespace) -> int:
 
 def _rollback_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name")
+    parser.add_argument("--to", type=int, metavar="VERSION", help="an earlier champion")
     parser.add_argument("--reason", default="")
 
 
 def _rollback(options: Namespace) -> int:
     from pipelines import shelf
 
-    moved = shelf.rollback(options.name, options.reason)
+    moved = shelf.rollback(options.name, options.reason, options.to)
     answer(options, moved.model_dump(mode="json"), shelf.moved_text(moved))
     return 0
 
 
 def _history_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name")
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument("--at", metavar="DATE", help="who was champion on that date or at that time")
+    asked.add_argument("--verify", action="store_true", help="find what is not as it was written")
+    asked.add_argument("--accept", type=int, metavar="ENTRY", help="let a finding stand")
+    parser.add_argument("--reason", default="", help="of --accept, kept for good")
 
 
 def _history(options: Namespace) -> int:
     from pipelines import shelf
 
+    if options.at is not None:
+        held = shelf.held(options.name, options.at)
+        answer(options, held.model_dump(mode="json"), shelf.held_text(held))
+        return 0
+    if options.verify:
+        found = shelf.verify(options.name)
+        answer(options, found.model_dump(mode="json"), shelf.verified_text(found))
+        return IntegrityError.exit_code if found.findings else 0
+    if options.accept is not None:
+        written = shelf.accept(options.name, options.accept, options.reason)
+        answer(options, shelf.history_document(written), shelf.history_text(written))
+        return 0
     events = shelf.history(options.name)
     answer(options, shelf.history_document(events), shelf.history_text(events))
     return 0
@@ -78,6 +97,11 @@ COMMANDS = (
         "make a version the champion, past the gate with a reason",
         _promote_arguments,
     ),
-    Command("rollback", _rollback, "put the champion before this one back", _rollback_arguments),
-    Command("history", _history, "what became of each version", _history_arguments),
+    Command("rollback", _rollback, "put an earlier champion back", _rollback_arguments),
+    Command(
+        "history",
+        _history,
+        "what became of each version, verified",
+        _history_arguments,
+    ),
 )

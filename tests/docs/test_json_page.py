@@ -12,7 +12,7 @@ from components.artifacts import Promotion
 from components.data.check import DataSet, Status, Verified
 from components.data.pull import Pulled
 from components.data.record import Recorded
-from components.history import Event
+from components.history import Event, Finding
 from components.records import Record
 from pipelines import cli, predicting, receipt, running, servers, shelf
 from pipelines.plan import Outlook
@@ -135,7 +135,9 @@ def test_promote_and_rollback() -> None:
 def test_history() -> None:
     events = tuple(
         Event(
-            at="2026-01-01",
+            name="a",
+            number=2,
+            at="2026-01-01T00:00:00.000+00:00",
             who="me@here",
             event="promoted",
             version=2,
@@ -145,6 +147,16 @@ def test_history() -> None:
         for before in (1, None)
     )
     demand_alike("`athanor history`", shelf.history_document(events))
+    held = [
+        shelf.Held(name="a", at=events[0].at, champion=1, entry=events[0]),
+        shelf.Held(name="a", at=events[0].at, champion=None, entry=None),
+    ]
+    demand_alike("`athanor history --at`", *dumped(*held))
+    finding = Finding(entry=1, kind="edited", text="it is", marks=("edited:1",))
+    looked = shelf.Verified(
+        name="a", entries=1, sha256="0" * 64, champion=1, atomic=True, findings=(finding,)
+    )
+    demand_alike("`athanor history --verify`", *dumped(looked))
 
 
 def test_data() -> None:

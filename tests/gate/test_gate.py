@@ -147,6 +147,21 @@ def test_a_decision_is_found_by_version_and_gate(tmp_path):
     assert gates.stored_decision(a_version(version=3), gate) is None
 
 
+def test_finding_the_champion_again_does_not_replace_a_verdict(tmp_path):
+    gate = GateConfig()
+    rival = some_answers(tmp_path, POOR, "majority")
+    verdict = judge(a_variant(tmp_path, right=GOOD), rival, gate)
+    promoted = Decision(
+        registered=a_version(), gate=gate.digest, outcome="promoted", verdict=verdict
+    )
+    unchanged = Decision(registered=a_version(), gate=gate.digest, outcome="unchanged")
+    gates.store_decision(promoted)
+    gates.store_decision(unchanged)
+    assert gates.stored_decision(a_version(), gate) == promoted
+    gates.store_decision(promoted.model_copy(update={"outcome": "refused"}))
+    assert gates.stored_decision(a_version(), gate).outcome == "refused"
+
+
 def test_a_decision_on_another_bundle_of_the_same_number_does_not_count():
     gate = GateConfig()
     gates.store_decision(Decision(registered=a_version(), gate=gate.digest, outcome="refused"))

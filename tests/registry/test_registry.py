@@ -102,16 +102,6 @@ def test_an_empty_registry_says_so():
         registry.resolve("reviews")
 
 
-def test_a_torn_line_of_the_history_is_no_event(tmp_path, data, home):
-    registered(tmp_path, data)
-    file = home / "history" / "reviews.jsonl"
-    with file.open("ab") as handle:
-        handle.write(b'{"at":"2026')
-    assert len(history.history("reviews")) == 1
-    history.record("reviews", "judged", 1)
-    assert [event for event, *_ in events()] == ["registered", "judged"]
-
-
 def test_a_version_of_somebody_else_is_not_opened(tmp_path, store):
     client = mlflow_store.client(store)
     client.create_registered_model("foreign")
