@@ -47,16 +47,19 @@ def models_text(found: tuple[Model, ...]) -> str:
     return "\n".join(lines)
 
 
-def promote(name: str, version: int, force: bool, reason: str) -> Promotion:
+def promote(
+    name: str, version: int, force: bool, reason: str, allow_unsigned: bool = False
+) -> Promotion:
     """Make a version the champion: with a passed decision, or by force with a reason.
 
     Raises:
         UsageError: no such version, no passed decision, or no reason.
+        IntegrityError: its files are damaged, or no trusted key signed it.
     """
     from components.registry import moving
 
     if force:
-        return moving.force(name, version, reason)
+        return moving.force(name, version, reason, allow_unsigned=allow_unsigned)
     registry.resolve(f"{name}/{version}")
     passed = [
         event
@@ -68,7 +71,8 @@ def promote(name: str, version: int, force: bool, reason: str) -> Promotion:
             f"{name} v{version} has no passed verdict",
             f"athanor promote {name} {version} --force --reason '...'  overrules, and is recorded",
         )
-    return moving.force(name, version, reason or "put back by hand; its verdict had passed")
+    why = reason or "put back by hand; its verdict had passed"
+    return moving.force(name, version, why, allow_unsigned=allow_unsigned)
 
 
 def rollback(name: str, reason: str) -> Promotion:

@@ -14,7 +14,7 @@ from components.records import content
 def assemble(
     folder: Path, name: str, variants: tuple[Variant, ...], selected: Exported, data: Prepared
 ) -> bundle.Bundle:
-    """Write the bundle of a version into an empty folder and open it.
+    """Write the bundle of a version into an empty folder, sign it and open it.
 
     Raises:
         UsageError: the selected graph is none of the variants.
@@ -34,6 +34,7 @@ def assemble(
     facts = {**provenance.facts(), "scores": _scores(chosen)}
     digest = hashlib.sha256(text).hexdigest()
     files.write_bytes(folder / bundle.PROVENANCE, bundle.sealed(digest, beside, facts))
+    bundle.sign(folder)
     return bundle.open(folder, digest)
 
 

@@ -52,8 +52,10 @@ def promote(
         return Promotion(name=name, version=version, previous=champion, moved=True, reason=why)
 
 
-def force(name: str, version: int, reason: str) -> Promotion:
+def force(name: str, version: int, reason: str, *, allow_unsigned: bool = False) -> Promotion:
     """Make a version the champion because a person says so; the reason is kept for good.
+
+    That it was allowed to be unsigned is kept with it.
 
     Raises:
         UsageError: no such version, or no reason.
@@ -66,7 +68,8 @@ def force(name: str, version: int, reason: str) -> Promotion:
         if champion == version:
             record(name, "forced", version, previous=champion, why=reason)
             return _stay(name, version, champion, "it is the champion already")
-        _move(name, "forced", version, champion, {"why": reason})
+        facts = {"why": reason, "allow_unsigned": allow_unsigned}
+        _move(name, "forced", version, champion, facts)
         return Promotion(name=name, version=version, previous=champion, moved=True, reason=reason)
 
 
@@ -114,9 +117,10 @@ def _settle(name: str, cut: Event, champion: int | None) -> None:
 
 def _move(name: str, event: Any, version: int, champion: int | None, facts: dict[str, Any]) -> None:
     """Verify the files, announce, move, read back, record."""
-    bundle = fetch(name, version)
-    evidence = {**facts.get("evidence", {}), "bundle": bundle.digest, "event": event}
-    facts = {**facts, "evidence": evidence, "previous": champion}
+    bundle = fetch(name, version, allow_unsigned=facts.get("allow_unsigned", False))
+    kept = {"bundle": bundle.digest, "signature": bundle.signed, "event": event}
+    evidence = {**facts.get("evidence", {}), **kept}
+    facts = {"why": facts["why"], "evidence": evidence, "previous": champion}
     record(name, "moving", version, **facts)
     set_alias(name, CHAMPION, version)
     found = alias(name)
