@@ -1,6 +1,5 @@
 """What a candidate must show before it may take the champion's place, and what was decided."""
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -110,14 +109,13 @@ def stored_decision(registered: RegisteredModel, gate: GateConfig) -> Decision |
     """
     place = _place(registered, gate)
     try:
-        text = place.read_bytes()
+        decision = Decision.model_validate(files.read_sealed(place))
     except FileNotFoundError:
         return None
-    try:
-        decision = Decision.model_validate(json.loads(text))
-    except (ValueError, ValidationError) as error:
+    except (OSError, ValueError, ValidationError) as error:
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         raise IntegrityError(
-            f"{place} is damaged ({type(error).__name__})",
+            f"{place} is damaged ({reason})",
             f"delete it: version {registered.version} of {registered.name} is then judged again",
         ) from error
     same = decision.registered.bundle == registered.bundle and decision.gate == gate.digest
@@ -127,7 +125,7 @@ def stored_decision(registered: RegisteredModel, gate: GateConfig) -> Decision |
 def store_decision(decision: Decision) -> None:
     """Keep a decision; a version that is decided again, by hand, has the newer one."""
     place = _folder(decision.registered) / _file(decision.registered.version, decision.gate)
-    files.write_json(place, decision.model_dump(mode="json"))
+    files.write_sealed(place, decision.model_dump(mode="json"))
 
 
 def _place(registered: RegisteredModel, gate: GateConfig) -> Path:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
-from components.errors import AthanorError, UsageError
+from components.errors import AthanorError, IntegrityError, UsageError
 from pipelines.commands import house, models, running, trust
 
 EPILOG = """\
@@ -51,6 +51,12 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except PermissionError as error:
+        if options.debug:
+            raise
+        message = f"{error.filename} may not be read or written: {error.strerror}"
+        remedy = f"give yourself the right: chmod u+rw {shlex.quote(str(error.filename))}"
+        return _failed(options, ("IntegrityError", message, remedy), IntegrityError.exit_code)
     except Exception as error:
         if options.debug:
             raise
