@@ -12,7 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-
 from tests.faults import damage
 
 
@@ -25,11 +24,12 @@ def main() -> int:
     else:
         finished = damage.Finished.made(root)
     damage.warm()
-    finished.learn(*{c for use in damage.USES for c in use.commands if c not in ("use", "engine")})
+    names = [n for n in finished.files() if n.startswith(tuple(options.only))][:: options.every]
+    used = {command for name in names for command in damage.use_of(name).commands}
+    finished.learn(*sorted(used - {"use"}))
     finished.keep_copy()
     begun = time.monotonic()
     table: dict[str, collections.Counter[str]] = {}
-    names = [n for n in finished.files() if n.startswith(options.only)][:: options.every]
     for name in names:
         for kind in options.kind:
             result = finished.case(damage.Case(name, kind, options.seed))
@@ -58,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="files whose path begins so")
+    parser.add_argument("--only", nargs="*", default=[""], help="files whose path begins so")
     parser.add_argument("--kind", nargs="*", default=damage.KINDS, choices=damage.KINDS)
     parser.add_argument("--every", type=int, default=1, help="every N-th file")
     parser.add_argument("--verbose", action="store_true")

@@ -148,7 +148,8 @@ class Finished:
 
     def files(self) -> list[str]:
         """Every file that belongs to the finished project, configs of the run excepted."""
-        every = (path for path in self.root.rglob("*") if path.is_file())
+        folders = (self.home, self.project)
+        every = (path for folder in folders for path in folder.rglob("*") if path.is_file())
         names = sorted(str(path.relative_to(self.root)) for path in every)
         ours = ("project/configs/tiny.yaml", "project/configs/expectations/")
         return [name for name in names if not name.startswith(ours)]
@@ -179,7 +180,7 @@ class Finished:
         """Damage, ask, judge, mend."""
         self.learn(*(command for command in case.use.commands if command != "use"))
         before = self.state()
-        with self.damaged(case) as injected:
+        with self.damaged(case) as (injected, other):
             if not injected:
                 return Result(case, "not injected", "the file cannot be damaged in this way")
             if case.kind != "delete" and case.kind != "chmod":
@@ -193,14 +194,16 @@ class Finished:
         touched = {
             name
             for name in damaged.keys() | after.keys()
-            if damaged.get(name) != after.get(name) and name != case.path
+            if damaged.get(name) != after.get(name) and name not in (case.path, other)
         }
         stray = sorted(name for name in touched if not name.startswith(MAY_CHANGE))
         self.mend(before)
-        return self.judged(case, answers, stray)
+        return self.judged(case, answers, stray, tuple(filter(None, (case.path, other))))
 
-    def judged(self, case: Case, answers: dict[str, Answer], stray: list[str]) -> Result:
-        """What the answers to a damaged project amount to."""
+    def judged(
+        self, case: Case, answers: dict[str, Answer], stray: list[str], hurt: tuple[str, ...]
+    ) -> Result:
+        """What the answers to a project with these hurt files amount to."""
         for command, answer in answers.items():
             if answer.code not in (0, 6) or "Traceback" in answer.err or "a bug" in answer.err:
                 last = (answer.err.strip().splitlines() or ["nothing"])[:1]
@@ -210,8 +213,8 @@ class Finished:
             return Result(case, "WRONG", f"changed besides: {', '.join(stray[:5])}")
         refused = [answer for answer in answers.values() if answer.code == 6]
         if refused:
-            line = refused[0].err.strip().splitlines()[-2 if len(refused) else -1]
-            if not any(_names(case.path, answer.err) for answer in refused):
+            line = refused[0].err.strip().splitlines()[0]
+            if not any(_names(path, answer.err) for answer in refused for path in hurt):
                 return Result(case, "WRONG", f"refused without its name: {line}")
             return Result(case, "named", line)
         differ = [c for c, a in answers.items() if c in self.control and self._differs(c, a)]
@@ -232,19 +235,22 @@ class Finished:
         if case.path.endswith(("mlflow.db", "optuna.db", "prefect.db")):
             # One bit of a page that is free, or of a value that no command of ours reads.
             return case.kind == "flip" or (case.kind == "delete" and "mlflow" not in case.path)
+        if (case.path, case.kind) == ("home/layout", "truncate"):
+            return True  # the same number without its newline
         # A file that is not there is no damage to what is made anew without it.
         return case.kind == "delete" and case.path.startswith(("home/layout", "home/keys/"))
 
     @contextmanager
-    def damaged(self, case: Case) -> Iterator[bool]:
-        """The file damaged while the block lasts; False where that is not possible."""
+    def damaged(self, case: Case) -> Iterator[tuple[bool, str]]:
+        """The file damaged while the block lasts: whether that is possible, and the other file
+        where two were swapped."""
         path = self.root / case.path
         status, data = path.stat(), path.read_bytes()
         other = self._other(case.path, data) if case.kind == "swap" else None
         kept = (other, other.stat(), other.read_bytes()) if other else None
         injected = _inject(path, data, case, other)
         try:
-            yield injected
+            yield injected, str(other.relative_to(self.root)) if other else ""
         finally:
             _put(path, data, status)
             if kept:
@@ -333,11 +339,10 @@ def _names(path: str, said: str) -> bool:
 
 def _remakes(command: str, content: Any) -> bool:
     """Whether an answer says that something is made again, and why."""
-    if command == "run":
-        return content.get("run", {}).get("id") != ""
-    if command not in ("plan", "why"):
-        return False
-    return any("damaged" in reason for step in content["steps"] for reason in step["reasons"])
+    if command == "why":
+        return any("damaged" in reason for step in content["steps"] for reason in step["reasons"])
+    again = [step for step in content["steps"] if step["state"] == "run"]
+    return command == "plan" and bool(again) and all(step["reasons"] for step in again)
 
 
 def _steady(value: Any) -> Any:

@@ -5,9 +5,11 @@ it again. The control is the undamaged project: the same commands succeed there,
 hurts nothing fails.
 """
 
+import json
 import os
 import random
-import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,11 @@ from components.errors import IntegrityError
 from pipelines import cli
 from tests.faults import damage
 from tests.faults.damage import KINDS, Case, Finished
+from tests.pipelines import small_project
 
 pytestmark = pytest.mark.slow
 
+DIRECT = Path(small_project.__file__).with_name("direct.py")
 SEED = int(os.environ.get("ATHANOR_DAMAGE_SEED", "0"))
 SAMPLED = (
     "project/data/",
@@ -84,28 +88,40 @@ def test_a_damage_that_nobody_looks_at_is_called_wrong(
     assert finished.case(Case(path, "flip", SEED)).outcome == "named"
 
 
-def test_a_remade_step_gives_the_same_bytes(
+def executed(finished: Finished) -> list[str]:
+    """Steps before `pretrain` that a reading of the chain executes now."""
+    done = subprocess.run(
+        [sys.executable, str(DIRECT), "configs/tiny.yaml", "pretrain"],
+        cwd=finished.project,
+        env=small_project.environment(finished.home),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["executed"]
+
+
+def test_a_step_whose_object_rotted_is_remade_with_the_same_bytes(
     finished: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rotten object whose mark still vouches: found by who uses it, remade by the next run."""
-    monkeypatch.chdir(finished.project)
+    """The mark of the object still vouches: whoever uses it finds out, the next run remakes it."""
     monkeypatch.setenv("ATHANOR_HOME", str(finished.home))
     before = finished.state()
-    name = max(
-        (n for n in finished.files() if damage.use_of(n).prefix == "home/objects/"),
-        key=lambda n: (finished.root / n).stat().st_size,
-    )
-    path, sha = finished.root / name, Path(name).name
+    assert executed(finished) == []  # the control
+    plan = finished.ask("plan").content["steps"]
+    [key] = [step["key"] for step in plan if step["name"] == "prepare"]
+    stored = json.loads((finished.home / "cache" / key).read_bytes())["result"]
+    sha = json.loads(stored)["data"]["files"]["train.safetensors"]
+    path = objects.path(sha)
     status, data = path.stat(), path.read_bytes()
-    assert objects.intact(sha)  # from here on a mark vouches for it
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert objects.intact(sha), "the damage is to be one that the mark does not show"
     with pytest.raises(IntegrityError, match=f"object {sha[:12]} is damaged"):
         objects.path(sha)
-    assert not objects.intact(sha)
-    shutil.copy2(finished.root.with_name(f"{finished.root.name}-copy") / name, path)
-    assert objects.path(sha) == path
+    assert executed(finished) == ["prepare"]
+    assert objects.path(sha).read_bytes() == data
     finished.mend(before)
 
 
