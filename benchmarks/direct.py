@@ -1,15 +1,13 @@
 """Reads the chain in this process, without Prefect, MLflow and registry, for benchmarks."""
 
-import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from components import files, project, workspace
+from components import project, workspace
 from components.records import Record
-from pipelines.keys import bind, document, key, result_folder, stored
+from pipelines.keys import bind, document, keep, key, stored
 from pipelines.plan import Forced, Planner, Unknown
 
 LEFT_OUT = ("register", "judge", "promote", "rescore")
@@ -34,13 +32,7 @@ class Direct(Planner):
             folder = project.home() / "work" / this
             with workspace.opened(folder):
                 record = step(*args, **kwargs)
-            self._keep(this, record)
+            keep(this, record)
             sys.stderr.write(f"  {name}: {time.monotonic() - begun:.1f} s\n")
         self.results[name] = record
         return record
-
-    def _keep(self, this: str, record: Record) -> None:
-        kind = f"{type(record).__module__}.{type(record).__name__}"
-        value = {"__class__": kind, "data": record.model_dump(mode="json")}
-        path: Path = result_folder() / this
-        files.write_bytes(path, json.dumps({"result": json.dumps(value)}).encode())

@@ -38,6 +38,30 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, canonical(value) + b"\n")
 
 
+def write_sealed(path: Path, value: dict[str, Any]) -> None:
+    """Put an object at the path as canonical JSON with its own sha256 under `seal`."""
+    write_json(path, {**value, "seal": hashlib.sha256(canonical(value)).hexdigest()})
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` put at the path, without its seal.
+
+    Raises:
+        ValueError: the bytes are not those that were written.
+        OSError: they cannot be read.
+    """
+    text = path.read_bytes()
+    try:
+        value = json.loads(text)
+        seal = value.pop("seal")
+        body = canonical(value)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} holds no sealed JSON") from error
+    if hashlib.sha256(body).hexdigest() != seal or canonical({**value, "seal": seal}) != text[:-1]:
+        raise ValueError(f"the seal of {path} does not fit its content")
+    return value
+
+
 def copy(source: Path, target: Path) -> None:
     """Put a copy of a file at the target, whole or not at all."""
     with replacing(target) as temporary:

@@ -1,6 +1,5 @@
 """What a candidate must show before it may take the champion's place, and what was decided."""
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -114,14 +113,13 @@ def stored_decision(registered: RegisteredModel, gate: GateConfig) -> Decision |
 def _stored(registered: RegisteredModel, gate: str) -> Decision | None:
     place = _place(registered, gate)
     try:
-        text = place.read_bytes()
+        decision = Decision.model_validate(files.read_sealed(place))
     except FileNotFoundError:
         return None
-    try:
-        decision = Decision.model_validate(json.loads(text))
-    except (ValueError, ValidationError) as error:
+    except (OSError, ValueError, ValidationError) as error:
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         raise IntegrityError(
-            f"{place} is damaged ({type(error).__name__})",
+            f"{place} is damaged ({reason})",
             f"delete it: version {registered.version} of {registered.name} is then judged again",
         ) from error
     same = decision.registered.bundle == registered.bundle and decision.gate == gate
@@ -138,7 +136,7 @@ def store_decision(decision: Decision) -> None:
         if kept is not None and kept.verdict is not None:
             return
     place = _place(decision.registered, decision.gate)
-    files.write_json(place, decision.model_dump(mode="json"))
+    files.write_sealed(place, decision.model_dump(mode="json"))
 
 
 def _place(registered: RegisteredModel, gate: str) -> Path:

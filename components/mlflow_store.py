@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from components import files, processes, project
+from components import databases, files, processes, project
+from components.errors import IntegrityError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,6 +23,7 @@ DATABASE = "mlflow.db"
 SCHEME = "sqlite:///"
 AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 """Error codes of a server that does not answer."""
+_ANEW = "to begin with an empty registry, move it and {} aside"
 OWNER = "athanor.owner"
 """Tag of a run: the process that writes it."""
 
@@ -84,12 +86,22 @@ def open_database(database: Path) -> None:
 
     Under a lock: of four processes that open a fresh MLflow store at once three crash
     (measured with 3.17.2).
+
+    Raises:
+        IntegrityError: it is damaged; or it is gone, and the files of its runs are not.
     """
+    artifacts = database.parent / "artifacts"
     if database.is_file():
+        databases.demand_whole(database, f"restore it from a backup; {_ANEW.format(artifacts)}")
         return
     with files.locked(database.with_suffix(".lock")):
         if database.is_file():
             return
+        if artifacts.is_dir() and any(artifacts.iterdir()):
+            raise IntegrityError(
+                f"{database} is gone, and with it every run and version",
+                f"restore it from a backup; {_ANEW.format(artifacts)}",
+            )
         template = project.home() / "templates" / DATABASE
         with files.replacing(database, 0o600) as temporary:
             if template.is_file():
@@ -97,7 +109,7 @@ def open_database(database: Path) -> None:
             else:
                 temporary.unlink()
                 create_template(temporary)
-            _place_artifacts(temporary, database.parent / "artifacts")
+            _place_artifacts(temporary, artifacts)
 
 
 def create_template(target: Path) -> None:

@@ -1,4 +1,9 @@
-"""Files named by the sha256 of their bytes: what the records of steps point to."""
+"""Files named by the sha256 of their bytes: what the records of steps point to.
+
+Whether a result counts is asked often, of every object: there the size, the time of change and the
+inode of a file that was hashed once vouch for it. Whoever uses an object gets it hashed anew: on a
+disk bits also change without a time of change.
+"""
 
 import os
 from pathlib import Path
@@ -13,7 +18,7 @@ def put(source: Path) -> str:
     """Keep a copy of a file for good and give its sha256."""
     name = files.digest(source)
     target = _place(name)
-    if not intact(name):
+    if _wrong(name):
         files.copy(source, target)
     return name
 
@@ -23,31 +28,42 @@ def put_bytes(data: bytes) -> str:
     import hashlib
 
     name = hashlib.sha256(data).hexdigest()
-    if not intact(name):
+    if _wrong(name):
         files.write_bytes(_place(name), data)
     return name
 
 
 def path(name: str) -> Path:
-    """The file of this sha256, its bytes verified.
+    """The file of this sha256, every byte hashed now.
 
     Raises:
-        IntegrityError: the object is absent or damaged.
+        IntegrityError: the object is absent or damaged; no mark vouches for it any more.
     """
-    place = _place(name)
-    if not intact(name):
-        state = "is damaged" if place.exists() else "is absent"
+    if wrong := _wrong(name):
+        _verified.pop(name, None)
+        _mark(name).unlink(missing_ok=True)
         raise IntegrityError(
-            f"object {name[:12]} {state} ({place})", "run the command again: its step is remade"
+            f"object {name[:12]} {wrong} ({_place(name)})",
+            "run the command again: its step is remade",
         )
-    return place
+    return _place(name)
+
+
+def _wrong(name: str) -> str:
+    """What is wrong with an object's bytes; empty where they are those of its name."""
+    try:
+        return "" if files.digest(_place(name)) == name else "is damaged"
+    except FileNotFoundError:
+        return "is absent"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
 
 
 def intact(name: str) -> bool:
-    """Whether the object is there with the bytes of its name.
+    """Whether the object is there and looks as it did when its bytes were hashed.
 
-    Hashed once; afterwards size, time of change and inode vouch for it in this process and,
-    through the journal `verified`, in the next one.
+    Good enough to plan with: size, time of change and inode vouch for it in this process and,
+    through the marks in `verified`, in the next one. `path` hashes.
     """
     place = _place(name)
     try:

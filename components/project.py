@@ -42,9 +42,9 @@ def home() -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         write_bytes(layout, f"{LAYOUT}\n".encode())
-    elif (found := layout.read_text().strip()) != str(LAYOUT):
+    elif (found := layout.read_text(errors="replace").strip()) != str(LAYOUT):
         raise IntegrityError(
-            f"{folder} has layout {found}, this Athanor knows {LAYOUT}",
+            f"{layout} says {found!r}, this Athanor knows layout {LAYOUT}",
             "update the clone (git pull), or name another folder in ATHANOR_HOME",
         )
     return folder

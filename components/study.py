@@ -23,7 +23,7 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from components import files, project
+from components import databases, files, project
 from components.artifacts import Trial
 from components.space import Values
 
@@ -99,7 +99,9 @@ def opened(
     logging.getLogger("alembic").setLevel(logging.WARNING)
     folder = project.home() / "optuna"
     with files.locked(folder / "locks" / f"{name}.lock"):
-        storage = _storage(folder / "optuna.db")
+        if (database := folder / "optuna.db").is_file():
+            databases.demand_whole(database, "move it aside: an unfinished search begins anew")
+        storage = _storage(database)
         try:
             made = optuna.create_study(
                 storage=storage,

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
-from components.errors import AthanorError, UsageError
-from pipelines.commands import house, models, running
+from components.errors import AthanorError, IntegrityError, UsageError
+from pipelines.commands import house, models, running, trust
 
 EPILOG = """\
 exit codes: 0 done, 2 usage or config, 3 data refused, 4 gate not passed, 5 service unreachable,
 6 bytes are not what was recorded, 7 disk or memory short, 130 and 143 interrupted, 70 our bug
 """
 
-SUBJECTS = (running, models, house)
+SUBJECTS = (running, models, trust, house)
 """Modules of commands, in the order of `athanor --help`."""
 
 TERMINATED = 128 + signal.SIGTERM
@@ -51,6 +51,12 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except PermissionError as error:
+        if options.debug:
+            raise
+        message = f"{error.filename} may not be read or written: {error.strerror}"
+        remedy = f"give yourself the right: chmod u+rw {shlex.quote(str(error.filename))}"
+        return _failed(options, ("IntegrityError", message, remedy), IntegrityError.exit_code)
     except Exception as error:
         if options.debug:
             raise

@@ -24,7 +24,7 @@ import urllib.request
 from pathlib import Path
 from typing import IO, Any
 
-from components import files, processes
+from components import databases, files, processes
 from components.errors import ResourceError, ServiceUnreachable
 from components.records import Record
 from pipelines import kernel, templates
@@ -105,6 +105,9 @@ def start_embedded(home: Path) -> EmbeddedServer:
     folder = home / "prefect"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     templates.install(home)
+    if (database := folder / "prefect.db").is_file():
+        remedy = f"move {folder} aside: a new one is made, and only the list of past runs is lost"
+        databases.demand_whole(database, remedy)
     share = (folder / "users.lock").open("a")
     fcntl.flock(share, fcntl.LOCK_SH)  # waits while a server that lost its last run ends
     try:

@@ -21,6 +21,7 @@ from components import files, fingerprint, objects, project
 from components.artifacts import RawData, RegisteredModel
 from components.datasets import reader
 from components.records import Record, content
+from pipelines import sealed
 
 Document = dict[str, Any]
 
@@ -77,13 +78,23 @@ def stored(name: str) -> Record | None:
     """The result kept under a key, if it is whole and all objects that it names are."""
     try:
         wrapped = json.loads((result_folder() / name).read_bytes())
-        value = json.loads(wrapped["result"])
+        if Path(wrapped["metadata"]["storage_key"]).name != name:
+            return None
+        value = sealed.loads(wrapped["result"])
         module, _, kind = value["__class__"].rpartition(".")
         record = vars(import_module(module))[kind].model_validate(value["data"])
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
         return None
     whole = all(objects.intact(sha) for sha in named_objects(record)) and _registered(record)
     return record if whole else None
+
+
+def keep(name: str, record: Record) -> None:
+    """Keep a result under a key as Prefect does, for whoever reads the chain without it."""
+    kind = f"{type(record).__module__}.{type(record).__name__}"
+    text = sealed.dumps({"__class__": kind, "data": record.model_dump(mode="json")})
+    wrapped = {"metadata": {"storage_key": name}, "result": text}
+    files.write_json(result_folder() / name, wrapped)
 
 
 def named_objects(value: Any) -> Iterator[str]:
@@ -112,15 +123,17 @@ def _registered(record: Record) -> bool:
 
 def remember(run: str, step: str, of: Document) -> None:
     """Keep the document of a step's latest result in a run, for `why`."""
-    files.write_json(_memory(run, step), of)
+    files.write_sealed(_memory(run, step), of)
 
 
 def changes(run: str, step: str, of: Document) -> tuple[str, ...]:
     """What differs from the last time that this step of this run had a result, in words."""
     try:
-        before = json.loads(_memory(run, step).read_bytes())
-    except (OSError, ValueError):
+        before = files.read_sealed(_memory(run, step))
+    except FileNotFoundError:
         return ("it never ran here",)
+    except (OSError, ValueError):
+        return ("what its last result was made of is damaged, so nobody can compare",)
     return tuple(_differences(before, json.loads(files.canonical(of))))
 
 

@@ -17,12 +17,23 @@ class Answer(Record):
     probability: float
 
 
+class Signed(Record):
+    """Who vouches for the version that answered."""
+
+    key: str | None
+    """Id of a trusted key; None where none signed it."""
+    owner: str | None
+    unsigned_allowed: bool
+    """Whether it answered unsigned, because that was asked for."""
+
+
 class Answers(Record):
     """All answers of one call."""
 
     name: str
     version: int
     variant: str
+    signature: Signed
     answers: tuple[Answer, ...]
     latency_ms: float
     """Mean per row, reading of the input included."""
@@ -39,15 +50,19 @@ def as_text(answers: Answers) -> str:
     lines.append(
         f"{answers.name} v{answers.version} ({answers.variant}), {answers.latency_ms:.2f} ms a row"
     )
+    if answers.signature.unsigned_allowed:
+        lines.append("no trusted key signed this version: --allow-unsigned let it answer")
     return "\n".join(lines)
 
 
-def predict(reference: str, texts: tuple[str, ...], file: str | None) -> Answers:
+def predict(
+    reference: str, texts: tuple[str, ...], file: str | None, allow_unsigned: bool = False
+) -> Answers:
     """What a model says of the texts or of the file's rows.
 
     Raises:
         UsageError: no such model, nothing to label, or a file of another kind.
-        IntegrityError: a file of the model is not what was registered.
+        IntegrityError: no trusted key signed the model, or a file of it is not what was registered.
         DataRejected: a row cannot be read.
     """
     if bool(texts) == bool(file):
@@ -60,7 +75,7 @@ def predict(reference: str, texts: tuple[str, ...], file: str | None) -> Answers
     from components.registry import fetching
 
     where = registry.resolve(reference)
-    bundle = fetching.fetch(where.name, where.version)
+    bundle = fetching.fetch(where.name, where.version, allow_unsigned=allow_unsigned)
     predictor = Predictor(bundle.folder)
     items, shown = _items(texts, file, predictor.reader.takes)
     found = predictor.predict(items)
@@ -73,6 +88,7 @@ def predict(reference: str, texts: tuple[str, ...], file: str | None) -> Answers
         name=where.name,
         version=where.version,
         variant=bundle.selected,
+        signature=Signed.model_validate(bundle.signed),
         answers=rows,
         latency_ms=round(1000 * (found.read_s + found.run_s) / len(rows), 3),
     )

@@ -1,7 +1,6 @@
 """`athanor run`, `plan` and `why`: read the config, look what is stored, execute what is not."""
 
 import difflib
-import json
 import logging
 import secrets
 import time
@@ -180,7 +179,7 @@ def _executed(config: RunConfig, wishes: Wishes, shown: Screen, begun: float, fi
     latest = Latest(run_id, result.mlflow_run_id)
     if any(step.state == "executed" for step in result.steps):
         for place in _latest_places(config):
-            files.write_json(place, latest._asdict())
+            files.write_sealed(place, latest._asdict())
     extra = (time.monotonic() - begun, tuple(result.notes))
     return _report(config, result.outcome, result.steps, latest, extra)
 
@@ -208,7 +207,7 @@ def _latest(config: RunConfig) -> Latest:
     """The run that executed a step of this very config last, else of its name."""
     for place in _latest_places(config):
         with suppress(OSError, ValueError, KeyError):
-            known = json.loads(place.read_bytes())
+            known = files.read_sealed(place)
             return Latest(known["run_id"], known["mlflow_run_id"])
     return Latest("unknown", None)
 

@@ -50,17 +50,20 @@ def models_text(found: tuple[Model, ...]) -> str:
     return "\n".join(lines)
 
 
-def promote(name: str, version: int, force: bool, reason: str) -> Promotion:
+def promote(
+    name: str, version: int, force: bool, reason: str, allow_unsigned: bool = False
+) -> Promotion:
     """Make a version the champion: with a passed decision, or by force with a reason.
 
     Raises:
         UsageError: no such version, no passed decision, or no reason.
+        IntegrityError: its files are damaged, or no trusted key signed it.
     """
     from components.registry import moving
 
     if force:
-        return moving.force(name, version, reason)
-    return moving.put(name, version, reason)
+        return moving.force(name, version, reason, allow_unsigned=allow_unsigned)
+    return moving.put(name, version, reason, allow_unsigned=allow_unsigned)
 
 
 def rollback(name: str, reason: str, to: int | None = None) -> Promotion:

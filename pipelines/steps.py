@@ -11,6 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import CrashedRun
+from prefect.serializers import JSONSerializer
 from prefect.states import raise_state_exception
 from prefect.tasks import Task
 from prefect.transactions import IsolationLevel
@@ -22,7 +23,7 @@ from components.gate import Decision, GateConfig, store_decision
 from components.records import Record
 from components.steps.rescore import Champion
 from components.tracking.tracker import Status, Tracker
-from pipelines import child
+from pipelines import child, sealed
 from pipelines.keys import (
     Call,
     bind,
@@ -294,7 +295,7 @@ def _task(call: Call, unit: Unit, name: str) -> Task:
         retry_condition_fn=_retryable,
         persist_result=keeps(call),
         result_storage=result_folder(),
-        result_serializer="json",
+        result_serializer=JSONSerializer(jsonlib=sealed.__name__),
         cache_policy=policy,
     )
 

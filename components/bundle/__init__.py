@@ -5,7 +5,8 @@ sha256 of the manifest is the bundle's digest. What may differ between two makin
 weights (commit, patch, library versions, measured latency, the model card) stands in
 `provenance.json` and the files that it lists, outside that digest: a commit that changes only
 comments remakes the same bundle. A seal in `provenance.json` covers both lists, so a flipped bit
-anywhere is found even where nobody knows the digest.
+anywhere is found even where nobody knows the digest. `signature.json`, outside the digest too, says
+which key made these two lists: a whole folder cannot be forged.
 """
 
 import hashlib
@@ -16,14 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components import objects
+from components import objects, signing
 from components.artifacts import Exported
 from components.errors import IntegrityError
-from components.files import canonical, digest
+from components.files import canonical, digest, write_json
+from components.signing import PublicKey, Signature
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 PROVENANCE = "provenance.json"
+SIGNATURE = "signature.json"
 MAX_LIST_BYTES = 8 << 20
 """Largest manifest or provenance that is read at all."""
 
@@ -39,6 +42,15 @@ class Bundle:
     """sha256 of the manifest."""
     manifest: dict[str, Any]
     provenance: dict[str, Any]
+    signer: PublicKey | None
+    """The trusted key that signed it; None only where an unsigned folder was allowed."""
+
+    @property
+    def signed(self) -> dict[str, Any]:
+        """Who vouches for it, as plain JSON: `key`, `owner`, and `unsigned_allowed`."""
+        if self.signer is None:
+            return {"key": None, "owner": None, "unsigned_allowed": True}
+        return {"key": self.signer.id, "owner": self.signer.owner, "unsigned_allowed": False}
 
     @property
     def selected(self) -> str:
@@ -73,37 +85,48 @@ class Bundle:
 
     @property
     def names(self) -> frozenset[str]:
-        """Every file of the folder."""
+        """Every file of the folder but its lists and its signature."""
         return frozenset(self.manifest["files"]) | frozenset(self.provenance["files"])
 
 
-def open(folder: Path, expected: str = "") -> Bundle:
-    """The bundle in a folder, every byte verified before anything in it is parsed as a model.
+class Unsigned(IntegrityError):
+    """Whole as far as can be seen, but no key that is trusted here vouches for it."""
 
-    `expected` is the digest that a registry or a caller knows; without it the folder vouches only
-    for itself.
+
+def open(folder: Path, expected: str = "", *, allow_unsigned: bool = False) -> Bundle:
+    """The bundle in a folder: signature, then names and hashes, before anything is parsed.
+
+    `expected` is the digest that a registry or a caller knows. `allow_unsigned` lets a folder
+    pass that no trusted key signed; damage never passes.
 
     Raises:
+        Unsigned: no signature, or one of a key that is not trusted here.
         IntegrityError: a file is missing, extra, damaged or not a plain file; it is named.
     """
-    text = _list(folder, MANIFEST)
+    text, beside = _list(folder, MANIFEST), _list(folder, PROVENANCE)
     found = hashlib.sha256(text).hexdigest()
+    signer = _signer(folder, text, beside, allow_unsigned)
     if expected and found != expected:
         raise damaged(folder / MANIFEST, f"its digest is {found[:12]}, expected {expected[:12]}")
-    provenance = _sealed(folder)
+    provenance = _sealed(folder, beside)
     if provenance["bundle"] != found:
         raise damaged(folder / MANIFEST, f"its digest is not the one that {PROVENANCE} names")
-    manifest = json.loads(text)
-    if manifest["format"] != FORMAT:
-        raise IntegrityError(
-            f"{folder / MANIFEST} has format {manifest['format']}, this Athanor knows {FORMAT}",
-            "update the clone (git pull)",
-        )
+    manifest = _parsed(folder, text)
     listed = {**manifest["files"], **provenance["files"]}
     _only(folder, {MANIFEST, PROVENANCE, *listed})
     for name, facts in sorted(listed.items()):
         verify(folder / name, facts)
-    return Bundle(folder=folder, digest=found, manifest=manifest, provenance=provenance)
+    return Bundle(
+        folder=folder, digest=found, manifest=manifest, provenance=provenance, signer=signer
+    )
+
+
+def sign(folder: Path) -> None:
+    """Let the home's key vouch for the two lists of a folder; the last file that is written."""
+    signed = _digests((folder / MANIFEST).read_bytes(), (folder / PROVENANCE).read_bytes())
+    made = signing.sign(canonical(signed))
+    value = {"format": FORMAT, "key": made.key, "signature": made.value, "signed": signed}
+    write_json(folder / SIGNATURE, value)
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -142,8 +165,68 @@ def damaged(path: Path, reason: str) -> IntegrityError:
     )
 
 
-def _sealed(folder: Path) -> dict[str, Any]:
-    text = _list(folder, PROVENANCE)
+def _signer(
+    folder: Path, manifest: bytes, provenance: bytes, allow_unsigned: bool
+) -> PublicKey | None:
+    """The trusted key that vouches for exactly these lists; None where none has to."""
+    if not os.path.lexists(folder / SIGNATURE):
+        if allow_unsigned:
+            return None
+        raise Unsigned(
+            f"{folder} has no {SIGNATURE}: nobody vouches for it",
+            "register it anew (athanor run), or take it as it is: --allow-unsigned",
+        )
+    text = _list(folder, SIGNATURE)
+    now = _digests(manifest, provenance)
+    try:
+        value = json.loads(text)
+        key, signed = value["key"], value["signed"]
+        made = {"format": FORMAT, "key": key, "signature": value["signature"], "signed": signed}
+        whole = canonical(made) + b"\n" == text and signed.keys() == now.keys()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise damaged(folder / SIGNATURE, "it is no signature of ours") from error
+    if not whole:
+        raise damaged(folder / SIGNATURE, "it is no signature of ours")
+    known = signing.trusted().get(str(key))
+    if known and not signing.fits(
+        Signature(known.id, str(made["signature"])), canonical(signed), known
+    ):
+        raise damaged(folder / SIGNATURE, f"key {known.id} of {known.owner} did not sign this")
+    for name in (MANIFEST, PROVENANCE):
+        if signed[name] != now[name]:
+            raise damaged(folder / name, f"it is not the one that key {key} signed")
+    if known is None and not allow_unsigned:
+        raise Unsigned(
+            f"{folder / SIGNATURE}: key {key} is not trusted here",
+            f"get its public key from whoever signed it ({signing.FOLDER}/{key}.pub, made there "
+            "by athanor keys init), or take the version as it is: --allow-unsigned",
+        )
+    return known
+
+
+def _digests(manifest: bytes, provenance: bytes) -> dict[str, str]:
+    """What a signature is about."""
+    listed = {MANIFEST: manifest, PROVENANCE: provenance}
+    return {name: hashlib.sha256(text).hexdigest() for name, text in listed.items()}
+
+
+def _parsed(folder: Path, text: bytes) -> dict[str, Any]:
+    """The manifest, of a format that is known."""
+    try:
+        manifest = json.loads(text)
+        found = manifest["format"]
+        _ = manifest["files"].items(), manifest["selected"], manifest["remake"]["exported"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise damaged(folder / MANIFEST, "it is no manifest") from error
+    if found != FORMAT:
+        raise IntegrityError(
+            f"{folder / MANIFEST} has format {found}, this Athanor knows {FORMAT}",
+            "update the clone (git pull)",
+        )
+    return manifest
+
+
+def _sealed(folder: Path, text: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text)
         whole = sealed(value["bundle"], value["files"], value["facts"]) == text
@@ -171,7 +254,7 @@ def _only(folder: Path, names: set[str]) -> None:
             raise damaged(folder / MANIFEST, f"it lists {name!r}, which is no file name")
     with os.scandir(folder) as entries:
         found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
-    for name in sorted(found.keys() - names):
+    for name in sorted(found.keys() - names - {SIGNATURE}):
         raise damaged(folder / name, "no list of the bundle names it")
     for name in sorted(names):
         if not found.get(name, False):

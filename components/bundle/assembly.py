@@ -14,7 +14,7 @@ from components.records import content
 def assemble(
     folder: Path, name: str, variants: tuple[Variant, ...], selected: Exported, data: Prepared
 ) -> bundle.Bundle:
-    """Write the bundle of a version into an empty folder and open it.
+    """Write the bundle of a version into an empty folder, sign it and open it.
 
     Raises:
         UsageError: the selected graph is none of the variants.
@@ -34,6 +34,7 @@ def assemble(
     facts = {**provenance.facts(), "scores": _scores(chosen)}
     digest = hashlib.sha256(text).hexdigest()
     files.write_bytes(folder / bundle.PROVENANCE, bundle.sealed(digest, beside, facts))
+    bundle.sign(folder)
     return bundle.open(folder, digest)
 
 
@@ -77,8 +78,11 @@ def _identity_files(
     for variant in variants:
         if not variant.exported.chain:
             named["fp32.onnx"] = variant.exported.files["model.onnx"]
+    listed = {}
     for name, sha in named.items():
-        objects.link(sha, folder / name)
+        place = objects.link(sha, folder / name)
+        # The record's sha256, not the copy's: what was copied is then held against it.
+        listed[name] = {"sha256": sha, "size_bytes": place.stat().st_size}
     model = selected.model
     files.write_json(
         folder / "architecture.json",
@@ -88,8 +92,8 @@ def _identity_files(
         },
     )
     files.copy(Path(__file__).with_name("served_model.py"), folder / "served_model.py")
-    names = [*named, "architecture.json", "served_model.py"]
-    return {name: bundle.describe(folder / name) for name in names}
+    made = ("architecture.json", "served_model.py")
+    return listed | {name: bundle.describe(folder / name) for name in made}
 
 
 def _reader(data: Prepared) -> dict[str, str]:

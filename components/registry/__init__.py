@@ -97,11 +97,13 @@ def versions(name: str) -> tuple[Version, ...]:
         return _search(client, condition)
 
 
-def by_run_key(name: str, run_key: str) -> Version | None:
-    """The version that was registered from exactly this, if there is one."""
+def by_run_key(name: str, run_key: str) -> tuple[Version, ...]:
+    """The versions that were registered from exactly this, oldest first.
+
+    There is one, unless the first was signed by nobody whom another home trusts.
+    """
     with connection() as client:
-        found = _search(client, f"name = '{_quoted(name)}' and tag.`{RUN_KEY}` = '{run_key}'")
-        return found[0] if found else None
+        return _search(client, f"name = '{_quoted(name)}' and tag.`{RUN_KEY}` = '{run_key}'")
 
 
 def alias(name: str, alias: str = CHAMPION) -> int | None:

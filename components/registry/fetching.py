@@ -1,7 +1,10 @@
 """The files of a registered version, fetched once and verified each time."""
 
+import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from components import bundle, files, mlflow_store, project
@@ -25,25 +28,52 @@ def version(name: str, number: int) -> Version:
     raise UsageError(f"{name} has no version {number}", f"athanor history {name} lists them")
 
 
-def fetch(name: str, number: int) -> bundle.Bundle:
+def fetch(name: str, number: int, *, allow_unsigned: bool = False) -> bundle.Bundle:
     """The verified bundle of a version, kept at `<home>/bundles/<digest>`.
 
     Raises:
         UsageError: there is no such version.
+        bundle.Unsigned: no key that is trusted here signed it, and that is not allowed.
         IntegrityError: it was not registered by Athanor, or its files are not what was registered.
         ServiceUnreachable: its files cannot be fetched.
     """
     found = version(name, number)
-    if not found.bundle:
-        raise IntegrityError(
-            f"{name}/{number} was not registered by Athanor: nothing says what its files must be",
-            "register it with a run, or open it yourself with mlflow",
-        )
-    folder = project.home() / "bundles" / found.bundle
+    folder = kept(found)
     with files.locked(folder.with_suffix(".lock")):
         if not folder.is_dir():
-            _download(found, folder)
-        return bundle.open(folder, found.bundle)
+            _put(found, folder, allow_unsigned)
+        try:
+            return bundle.open(folder, found.bundle, allow_unsigned=allow_unsigned)
+        except bundle.Unsigned:
+            if files.digest(folder / bundle.PROVENANCE) == found.provenance:
+                raise
+        # The same weights were registered before, and signed by nobody who is trusted here.
+        _put(found, folder, allow_unsigned)
+        return bundle.open(folder, found.bundle, allow_unsigned=allow_unsigned)
+
+
+def _put(found: Version, folder: Path, allow_unsigned: bool) -> None:
+    """Fetch the registry's copy of a bundle and put it in place, verified."""
+    with downloaded(found, allow_unsigned=allow_unsigned) as got:
+        if folder.is_dir():
+            folder.rename(got.folder.with_name("before"))
+        got.folder.rename(folder)
+        files.sync_folder(folder.parent)
+
+
+def kept(found: Version) -> Path:
+    """Where the bundle of a version is kept in this home.
+
+    Raises:
+        IntegrityError: it was not registered by Athanor.
+    """
+    if not re.fullmatch(r"[0-9a-f]{64}", found.bundle):
+        raise IntegrityError(
+            f"{found.name}/{found.version} was not registered by Athanor: nothing says what its "
+            "files must be",
+            "register it with a run, or open it yourself with mlflow",
+        )
+    return project.home() / "bundles" / found.bundle
 
 
 def exported(name: str, number: int) -> Exported:
@@ -55,28 +85,62 @@ def exported(name: str, number: int) -> Exported:
     return fetch(name, number).adopt()
 
 
-def _download(found: Version, folder: Path) -> None:
-    """Fetch into a temporary folder, verify against the registry's tags, then put it in place."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as temporary:
-        got = Path(_copy(found, temporary))
-        if files.digest(got / bundle.PROVENANCE) != found.provenance:
-            raise bundle.damaged(got / bundle.PROVENANCE, "it is not the one that was registered")
-        bundle.open(got, found.bundle)
-        got.rename(folder)
-        files.sync_folder(folder.parent)
+@contextmanager
+def downloaded(found: Version, *, allow_unsigned: bool = False) -> Iterator[bundle.Bundle]:
+    """The registry's own copy of a bundle, verified, in a folder that goes away afterwards."""
+    place = kept(found).parent
+    place.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=place) as temporary:
+        copy = Path(_copy(found, temporary))
+        try:
+            got = bundle.open(copy, found.bundle, allow_unsigned=allow_unsigned)
+            if files.digest(copy / bundle.PROVENANCE) != found.provenance:
+                raise bundle.damaged(copy / bundle.PROVENANCE, "another one was registered")
+        except IntegrityError as error:
+            where = f"the registry's copy of {found.name}/{found.version}"
+            message = error.message.replace(str(copy), where)
+            restore = f"restore its files, or take another version: athanor history {found.name}"
+            remedy = error.remedy if isinstance(error, bundle.Unsigned) else restore
+            raise type(error)(message, remedy) from error
+        yield got
+
+
+def source(found: Version) -> Path | None:
+    """The logged model that a version was made from, where it is a folder of this machine."""
+    with connection() as client:
+        uri = client.get_model_version_download_uri(found.name, str(found.version))
+    local = Path(uri.removeprefix("file://"))
+    return local if local.is_absolute() else None
 
 
 def _copy(found: Version, target: str) -> str:
-    """A writable copy of the version's bundle folder below `target`."""
-    with connection() as client:
-        source = client.get_model_version_download_uri(found.name, str(found.version))
-        local = Path(source.removeprefix("file://"))
-        if local.is_absolute():
+    """A writable copy of the version's bundle folder below `target`.
+
+    Raises:
+        IntegrityError: the registry has it no more, or cannot read it.
+    """
+    try:
+        if local := source(found):
             return str(shutil.copytree(local / FOLDER, Path(target) / "bundle"))
         from mlflow.artifacts import download_artifacts
 
-        uri = f"{source.rstrip('/')}/{FOLDER}"
-        return download_artifacts(
-            artifact_uri=uri, dst_path=target, tracking_uri=mlflow_store.tracking_uri()
-        )
+        with connection() as client:
+            uri = client.get_model_version_download_uri(found.name, str(found.version))
+            return download_artifacts(
+                artifact_uri=f"{uri.rstrip('/')}/{FOLDER}",
+                dst_path=target,
+                tracking_uri=mlflow_store.tracking_uri(),
+            )
+    except OSError as error:
+        raise IntegrityError(
+            f"the registry's files of {found.name}/{found.version} cannot be read: {_which(error)}",
+            f"restore them, or take another version: athanor history {found.name}",
+        ) from error
+
+
+def _which(error: OSError) -> str:
+    """The file that could not be read, and why."""
+    if isinstance(error, shutil.Error):
+        path, _, reason = error.args[0][0]
+        return f"{path}: {reason}"
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)

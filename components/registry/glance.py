@@ -11,7 +11,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from components import project
+from components import mlflow_store, project
 from components.errors import ServiceUnreachable
 
 TIMEOUT_S = 3.0
@@ -33,6 +33,7 @@ def champion(name: str) -> int | None:
 def _from_database(database: Path, name: str) -> int | None:
     if not database.is_file():
         return None
+    mlflow_store.open_database(database)
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=TIMEOUT_S) as connection:
         row = connection.execute(
             "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = 'champion'",

@@ -47,7 +47,7 @@ def promote(
         raise _meanwhile(name, refused, expected) from refused
 
 
-def put(name: str, version: int, reason: str) -> Promotion:
+def put(name: str, version: int, reason: str, *, allow_unsigned: bool = False) -> Promotion:
     """Make a version whose verdict had passed the champion, because a person says so.
 
     Raises:
@@ -67,12 +67,15 @@ def put(name: str, version: int, reason: str) -> Promotion:
     facts = {
         "why": reason or "put back by hand; its verdict had passed",
         "evidence": {**passed[-1].evidence, "by": "hand", "judged": passed[-1].number},
+        "allow_unsigned": allow_unsigned,
     }
     return _by_hand(name, "promoted", version, facts)
 
 
-def force(name: str, version: int, reason: str) -> Promotion:
+def force(name: str, version: int, reason: str, *, allow_unsigned: bool = False) -> Promotion:
     """Make a version the champion because a person says so; the reason is kept for good.
+
+    That it was allowed to be unsigned is kept with it.
 
     Raises:
         UsageError: no such version, or no reason.
@@ -81,7 +84,8 @@ def force(name: str, version: int, reason: str) -> Promotion:
     if not reason.strip():
         raise UsageError("a promotion without a verdict needs a reason", "add --reason TEXT")
     resolve(f"{name}/{version}")
-    return _by_hand(name, "forced", version, {"why": reason})
+    facts = {"why": reason, "allow_unsigned": allow_unsigned}
+    return _by_hand(name, "forced", version, facts)
 
 
 def rollback(name: str, reason: str = "", to: int | None = None) -> Promotion:
@@ -149,6 +153,7 @@ def _by_hand(name: str, event: Move, version: int, facts: dict[str, Any]) -> Pro
     state = history.whole(ledger, name)
     if state.champion == version:
         if event == "forced":
+            facts.pop("allow_unsigned")
             history.record(name, event, version, previous=version, **facts)
         return _stay(name, version, version, THERE)
     facts = _verified(name, version, state.events, {"previous": state.champion, **facts})
@@ -162,7 +167,7 @@ def _verified(
     name: str, version: int, events: tuple[Event, ...], facts: dict[str, Any]
 ) -> dict[str, Any]:
     """The facts with the digest of the version's files, which are those that were registered."""
-    bundle = fetch(name, version)
+    bundle = fetch(name, version, allow_unsigned=facts.pop("allow_unsigned", False))
     registered = [
         event.evidence.get("bundle")
         for event in events
@@ -174,7 +179,8 @@ def _verified(
             f"{str(registered[-1])[:12]} was registered",
             "promote another version, and look who changed the tags of this one",
         )
-    return {**facts, "evidence": {**facts.get("evidence", {}), "bundle": bundle.digest}}
+    kept = {"bundle": bundle.digest, "signature": bundle.signed}
+    return {**facts, "evidence": {**facts.get("evidence", {}), **kept}}
 
 
 def _moved(

@@ -2,15 +2,25 @@
 
 import json
 import warnings
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from components import files, mlflow_store, project
-from components.bundle import Bundle
+from components.bundle import Bundle, Unsigned
 from components.bundle.provenance import versions as installed
-from components.registry import BUNDLE, PROVENANCE, RUN_KEY, Version, by_run_key, connection
+from components.registry import (
+    BUNDLE,
+    PROVENANCE,
+    RUN_KEY,
+    Version,
+    by_run_key,
+    connection,
+    served,
+)
+from components.registry.fetching import fetch
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,12 +33,14 @@ NEEDS = {"text": ("tokenizers",), "image": ("pillow",)}
 def add(name: str, run_key: str, bundle: Bundle, facts: dict[str, Any]) -> Version:
     """The version that was registered from this run key, made if there is none yet.
 
+    One that no trusted key signed does not count: it is left as it is, and the next one is signed.
+
     `facts` are `metrics` and `params` of the run that shows the version in MLflow. The version
     and its tags are written in one transaction: a kill before it leaves a run that nothing points
     to, a kill after it leaves a version that the next call finds.
     """
     with files.locked(project.home() / "locks" / f"registry-{name}.lock"):
-        found = by_run_key(name, run_key)
+        found = _trusted(name, run_key)
         if found is not None:
             return found
         with connection() as client, TemporaryDirectory(prefix="athanor-register-") as folder:
@@ -36,9 +48,22 @@ def add(name: str, run_key: str, bundle: Bundle, facts: dict[str, Any]) -> Versi
             _save(logged, bundle)
             _create(client, name, run_key, bundle, {**facts, "folder": str(logged)})
         made = by_run_key(name, run_key)
-        if made is None:
+        if not made:
             raise LookupError(f"version of {name} with run key {run_key} vanished")
-        return made
+        return made[-1]
+
+
+def _trusted(name: str, run_key: str) -> Version | None:
+    """The first version of a run key that a trusted key signed.
+
+    Raises:
+        IntegrityError: it is damaged.
+    """
+    for found in by_run_key(name, run_key):
+        with suppress(Unsigned):
+            fetch(name, found.version)
+            return found
+    return None
 
 
 def requirements(reader: str) -> list[str]:
@@ -83,6 +108,7 @@ def _save(folder: Path, bundle: Bundle) -> None:
             pip_requirements=requirements(inputs["reader"]),
         )
     _forget_paths(folder / "MLmodel")
+    served.seal(folder)
 
 
 def _forget_paths(description: Path) -> None:

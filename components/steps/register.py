@@ -55,7 +55,12 @@ def register(
         bundle = assemble(folder, config.name, variants, selected, data)
         version = registering.add(config.name, key, bundle, _shown(chosen))
     kept = fetch(config.name, version.version)
-    evidence = {"bundle": kept.digest, "run_key": key, "run_id": version.run_id}
+    evidence = {
+        "bundle": kept.digest,
+        "key": kept.signed["key"],
+        "run_key": key,
+        "run_id": version.run_id,
+    }
     known = [event.evidence for event in history(config.name) if event.event == "registered"]
     if evidence not in known:
         record(config.name, "registered", version.version, evidence=evidence)

@@ -10,12 +10,23 @@ def _predict_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("model", help="NAME, NAME@alias or NAME/version")
     parser.add_argument("text", nargs="*", help="texts to label")
     parser.add_argument("--file", help="a .csv or .jsonl of texts, or a picture")
+    _unsigned(parser)
+
+
+def _unsigned(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-unsigned",
+        action="store_true",
+        help="take a version that no trusted key signed; it is recorded",
+    )
 
 
 def _predict(options: Namespace) -> int:
     from pipelines import predicting
 
-    answers = predicting.predict(options.model, tuple(options.text), options.file)
+    answers = predicting.predict(
+        options.model, tuple(options.text), options.file, options.allow_unsigned
+    )
     answer(options, predicting.as_json(answers), predicting.as_text(answers))
     return 0
 
@@ -33,12 +44,15 @@ def _promote_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("version", type=int)
     parser.add_argument("--force", action="store_true", help="without a passed verdict")
     parser.add_argument("--reason", default="", help="kept in the history for good")
+    _unsigned(parser)
 
 
 def _promote(options: Namespace) -> int:
     from pipelines import shelf
 
-    moved = shelf.promote(options.name, options.version, options.force, options.reason)
+    moved = shelf.promote(
+        options.name, options.version, options.force, options.reason, options.allow_unsigned
+    )
     answer(options, moved.model_dump(mode="json"), shelf.moved_text(moved))
     return 0
 

@@ -14,7 +14,9 @@ from components.data.pull import Pulled
 from components.data.record import Recorded
 from components.history import Event, Finding
 from components.records import Record
-from pipelines import cli, predicting, receipt, running, servers, shelf
+from components.registry import verifying
+from components.signing import PublicKey
+from pipelines import cli, predicting, receipt, running, servers, shelf, trust
 from pipelines.plan import Outlook
 from pipelines.predicting import Answer, Answers
 from pipelines.starting import Server
@@ -110,10 +112,13 @@ def test_predict() -> None:
         name="reviews",
         version=1,
         variant="fp32",
+        signature=predicting.Signed(key="0" * 16, owner="me@here", unsigned_allowed=False),
         answers=(Answer(row="fine", label="good", probability=0.9),),
         latency_ms=0.5,
     )
-    demand_alike("`athanor predict`", predicting.as_json(answers))
+    unsigned = predicting.Signed(key=None, owner=None, unsigned_allowed=True)
+    both = (answers, answers.model_copy(update={"signature": unsigned}))
+    demand_alike("`athanor predict`", *map(predicting.as_json, both))
 
 
 def test_models() -> None:
@@ -122,6 +127,18 @@ def test_models() -> None:
         shelf.Model(name="b", versions=(1,), champion=None),
     )
     demand_alike("`athanor models`", shelf.models_document(found))
+
+
+def test_keys_and_verify() -> None:
+    key = PublicKey("ssh-ed25519 AAAA me@here", "home", signs=True)
+    made = trust.Made(key=key.id, owner=key.owner, file="configs/keys/0.pub")
+    demand_alike("`athanor keys`", trust.keys_document((key,)))
+    demand_alike("`athanor keys init`", *dumped(made))
+    one = verifying.Checked(place="home", name="model.onnx", size_bytes=1, sha256="0" * 64)
+    found = verifying.Verification(
+        name="reviews", version=1, bundle="b" * 64, key=key.id, owner=key.owner, files=(one,)
+    )
+    demand_alike("`athanor verify`", *dumped(found))
 
 
 def test_promote_and_rollback() -> None:

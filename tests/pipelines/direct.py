@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from components import files, project, workspace
+from components import project, workspace
 from components.records import Record
 from pipelines.config import load_run
-from pipelines.keys import bind, document, key, remember, result_folder, stored
+from pipelines.keys import bind, document, keep, key, remember, stored
 from pipelines.plan import Forced, Planner
 from pipelines.train import chain
 
@@ -45,9 +45,7 @@ class Direct(Planner):
         if found is None:
             with workspace.opened(project.home() / "work" / this):
                 found = step(**call.arguments)
-            kind = f"{type(found).__module__}.{type(found).__name__}"
-            value = {"__class__": kind, "data": found.model_dump(mode="json")}
-            files.write_json(result_folder() / this, {"result": json.dumps(value)})
+            keep(this, found)
             self.executed.append(name)
         remember(self.run, name, of)
         return found

@@ -146,40 +146,64 @@ def test_an_extra_file_and_a_link_are_refused(tmp_path, made):
         bundle.open(made.folder)
 
 
-def test_a_consistent_forgery_has_another_digest(tmp_path, made):
-    """A whole folder can be forged; who knows the digest finds out."""
+def forge(folder):
+    """Another model in the folder, both lists made to fit it."""
+    (folder / "model.onnx").write_bytes(b"evil")
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["files"]["model.onnx"] = bundle.describe(folder / "model.onnx")
+    relist(folder, manifest)
+
+
+def relist(folder, manifest):
+    """Another manifest, and a provenance that is sealed for it."""
+    files.write_json(folder / "manifest.json", manifest)
+    old = json.loads((folder / "provenance.json").read_bytes())
+    new = bundle.sealed(files.digest(folder / "manifest.json"), old["files"], old["facts"])
+    (folder / "provenance.json").write_bytes(new)
+
+
+def test_a_consistent_forgery_is_not_what_the_key_signed(tmp_path, made):
     copy = shutil.copytree(made.folder, tmp_path / "copy")
-    (copy / "model.onnx").write_bytes(b"evil")
-    manifest = json.loads((copy / "manifest.json").read_bytes())
-    manifest["files"]["model.onnx"] = bundle.describe(copy / "model.onnx")
-    files.write_json(copy / "manifest.json", manifest)
-    forged = bundle.sealed(
-        files.digest(copy / "manifest.json"), made.provenance["files"], made.provenance["facts"]
-    )
-    (copy / "provenance.json").write_bytes(forged)
-    assert bundle.open(copy).digest != made.digest
+    forge(copy)
+    with pytest.raises(IntegrityError, match=r"manifest\.json is damaged: it is not the one that"):
+        bundle.open(copy)
+    with pytest.raises(IntegrityError, match=r"manifest\.json is damaged"):
+        bundle.open(copy, allow_unsigned=True)
+
+
+def test_a_forgery_without_signature_has_another_digest(tmp_path, made):
+    """Who takes what nobody signed still finds out, if he knows the digest."""
+    copy = shutil.copytree(made.folder, tmp_path / "copy")
+    forge(copy)
+    (copy / "signature.json").unlink()
+    with pytest.raises(bundle.Unsigned, match=r"has no signature\.json"):
+        bundle.open(copy)
+    assert bundle.open(copy, allow_unsigned=True).digest != made.digest
     with pytest.raises(IntegrityError, match=f"expected {made.digest[:12]}"):
-        bundle.open(copy, made.digest)
+        bundle.open(copy, made.digest, allow_unsigned=True)
 
 
 @pytest.mark.parametrize("name", ["../model.onnx", "/etc/passwd", "a/b", "", ".hidden"])
 def test_a_list_cannot_point_outside(made, name):
-    manifest = {**made.manifest, "files": {**made.manifest["files"], name: {}}}
-    files.write_json(made.folder / "manifest.json", manifest)
-    facts = made.provenance["files"], made.provenance["facts"]
-    sealed = bundle.sealed(files.digest(made.folder / "manifest.json"), *facts)
-    (made.folder / "provenance.json").write_bytes(sealed)
+    relist(made.folder, {**made.manifest, "files": {**made.manifest["files"], name: {}}})
+    bundle.sign(made.folder)
     with pytest.raises(IntegrityError, match="no file name"):
         bundle.open(made.folder)
 
 
 def test_a_newer_format_is_refused(made):
-    files.write_json(made.folder / "manifest.json", {**made.manifest, "format": 2})
-    facts = made.provenance["files"], made.provenance["facts"]
-    sealed = bundle.sealed(files.digest(made.folder / "manifest.json"), *facts)
-    (made.folder / "provenance.json").write_bytes(sealed)
+    relist(made.folder, {**made.manifest, "format": 2})
+    bundle.sign(made.folder)
     with pytest.raises(IntegrityError, match="has format 2, this Athanor knows 1"):
         bundle.open(made.folder)
+
+
+@pytest.mark.parametrize("manifest", [[], {}, {"format": 1, "files": []}])
+def test_what_is_no_manifest_is_named(made, manifest):
+    relist(made.folder, manifest)
+    (made.folder / "signature.json").unlink()
+    with pytest.raises(IntegrityError, match=r"manifest\.json is damaged: it is no manifest"):
+        bundle.open(made.folder, allow_unsigned=True)
 
 
 def test_the_weights_of_a_bundle_can_be_read(made):

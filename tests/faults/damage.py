@@ -1,0 +1,489 @@
+"""Damage to one file of a finished project, and what the commands that use it then answer."""
+
+import ctypes
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.pipelines import small_project
+
+KINDS = ("flip", "truncate", "empty", "delete", "swap", "chmod")
+"""`flip` turns one bit and puts the time of change back, as a disk does that rots."""
+
+VOLATILE = {"latency_ms", "seconds"}
+"""Keys of answers that differ from call to call."""
+
+MAY_CHANGE = ("home/objects/verified/", "home/locks/", "home/logs/", "home/prefect/")
+"""What reading commands may write: marks, locks, logs, the server's own files."""
+
+
+class Use(NamedTuple):
+    """Files of one sort, what uses them, and whether damage to them must be found."""
+
+    prefix: str
+    """Of the path below the project's parent: `home/...` or `project/...`."""
+    commands: tuple[str, ...]
+    must_find: bool = True
+    note: str = ""
+
+
+USES = (
+    Use("project/data/", ("data verify", "plan")),
+    Use("project/data.dvc", ("data verify", "plan")),
+    Use("project/configs/data/", ("data verify", "plan")),
+    Use("home/bundles/*.lock", ("predict",), False, "an empty lock file"),
+    Use("home/bundles/", ("predict", "verify")),
+    Use("home/cache/", ("plan",)),
+    Use("home/decisions/", ("plan",)),
+    Use("home/history/", ("history",)),
+    Use("home/keys/lock", ("keys",), False, "an empty lock file"),
+    Use("home/keys/", ("verify", "keys")),
+    Use("home/layout", ("models",)),
+    Use("home/mlflow/mlflow.db", ("models", "predict", "verify", "run")),
+    Use("home/mlflow/artifacts/*/models/", ("verify", "predict")),
+    Use("home/mlflow/artifacts/", ("verify", "plan"), False, "shown by MLflow's page alone"),
+    Use("home/mlflow/mlflow.lock", ("models",), False, "an empty lock file"),
+    Use("home/objects/verified/", ("plan",), False, "a mark: the object is hashed again"),
+    Use("home/objects/", ("plan", "use")),
+    Use("home/optuna/optuna.db", ("study",)),
+    Use("home/optuna/", ("study",), False, "an empty lock file"),
+    Use("home/plans/", ("why",)),
+    Use("home/prefect/prefect.db", ("engine",)),
+    Use("home/prefect/", ("engine",), False, "of a server that ended"),
+    Use("home/runs/", ("run",)),
+    Use("home/stores.json", ("engine",), False, "layouts are looked up again"),
+    Use("home/templates/", ("models",), False, "for a home that has no databases yet"),
+    Use("home/work/", ("plan",), False, "shown in MLflow already"),
+    Use("home/locks/", ("plan",), False, "an empty lock file"),
+    Use("home/logs/", ("plan",), False, "for people"),
+    Use("home/stores.lock", ("plan",), False, "an empty lock file"),
+)
+"""In order: the first that fits. The run's YAML files are no state: git keeps them."""
+
+
+class Case(NamedTuple):
+    """One damage to one file."""
+
+    path: str
+    kind: str
+    seed: int
+
+    @property
+    def use(self) -> Use:
+        """What uses the file."""
+        return use_of(self.path)
+
+    @property
+    def replay(self) -> str:
+        """The command that does this one again."""
+        return (
+            f"python -m benchmarks.damage FOLDER --seed {self.seed} "
+            f"--only {self.path} --kind {self.kind}"
+        )
+
+
+class Result(NamedTuple):
+    """What became of a case."""
+
+    case: Case
+    outcome: str
+    """`named`, `remade`, `unused`, `not injected`, or `WRONG`."""
+    said: str
+    """The line that named it, or what is wrong."""
+
+
+class Answer(NamedTuple):
+    """What one command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def content(self) -> Any:
+        """The document without what differs from call to call."""
+        try:
+            return _steady(json.loads(self.out))
+        except ValueError:
+            return self.out
+
+
+def use_of(path: str) -> Use:
+    """The first sort that a path belongs to."""
+    for use in USES:
+        head, star, tail = use.prefix.partition("*")
+        if path.startswith(head) and (not star or tail in path[len(head) :]):
+            return use
+    raise LookupError(f"nobody says what uses {path}")
+
+
+class Finished:
+    """A small project after its run, at one place; every case leaves it as it was."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.home, self.project = root / "home", root / "project"
+        self.control: dict[str, Answer] = {}
+
+    @classmethod
+    def made(cls, root: Path) -> "Finished":
+        """Write the project and run it once."""
+        found = cls(root)
+        small_project.write(found.project)
+        said = small_project.athanor(
+            found.project, found.home, ["run", "configs/tiny.yaml"], timeout_s=1500
+        )
+        assert said.code == 0, said.err
+        return found
+
+    def files(self) -> list[str]:
+        """Every file that belongs to the finished project, configs of the run excepted."""
+        folders = (self.home, self.project)
+        every = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+        names = sorted(str(path.relative_to(self.root)) for path in every)
+        ours = ("project/configs/tiny.yaml", "project/configs/expectations/")
+        return [name for name in names if not name.startswith(ours)]
+
+    def learn(self, *commands: str) -> None:
+        """Ask the undamaged project: the control of every case."""
+        for command in commands:
+            if command in self.control:
+                continue
+            self.ask(command)  # whatever a first call writes is written then
+            found = self.ask(command)
+            assert found.code == 0, (command, found.err)
+            assert "Traceback" not in found.err
+            self.control[command] = found
+
+    def ask(self, command: str, powerless: bool = False, path: str = "") -> Answer:
+        """The answer of a command in a process of its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            out, err = Path(folder) / "out", Path(folder) / "err"
+            child = os.fork()
+            if not child:
+                _child(self, command, (out, err), powerless, path)
+            _, status = os.waitpid(child, 0)
+            code = os.waitstatus_to_exitcode(status)
+            return Answer(code, out.read_text(), err.read_text())
+
+    def case(self, case: Case) -> Result:
+        """Damage, ask, judge, mend."""
+        self.learn(*(command for command in case.use.commands if command != "use"))
+        before = self.state()
+        with self.damaged(case) as (injected, other):
+            if not injected:
+                return Result(case, "not injected", "the file cannot be damaged in this way")
+            if case.kind != "delete" and case.kind != "chmod":
+                assert before[case.path] != self.state()[case.path], "the damage did not land"
+            damaged = self.state()
+            answers = {
+                command: self.ask(command, case.kind == "chmod", case.path)
+                for command in case.use.commands
+            }
+            after = self.state()
+        touched = {
+            name
+            for name in damaged.keys() | after.keys()
+            if damaged.get(name) != after.get(name) and name not in (case.path, other)
+        }
+        stray = sorted(name for name in touched if not name.startswith(MAY_CHANGE))
+        self.mend(before)
+        return self.judged(case, answers, stray, tuple(filter(None, (case.path, other))))
+
+    def judged(
+        self, case: Case, answers: dict[str, Answer], stray: list[str], hurt: tuple[str, ...]
+    ) -> Result:
+        """What the answers to a project with these hurt files amount to."""
+        for command, answer in answers.items():
+            if answer.code not in (0, 6) or "Traceback" in answer.err or "a bug" in answer.err:
+                last = (answer.err.strip().splitlines() or ["nothing"])[:1]
+                return Result(case, "WRONG", f"{command} ended with {answer.code}: {last}")
+        stray = [name for name in stray if not name.endswith((".lock", "-journal", "-wal", "-shm"))]
+        if stray:
+            return Result(case, "WRONG", f"changed besides: {', '.join(stray[:5])}")
+        refused = [answer for answer in answers.values() if answer.code == 6]
+        if refused:
+            line = refused[0].err.strip().splitlines()[0]
+            if not any(_names(path, answer.err) for answer in refused for path in hurt):
+                return Result(case, "WRONG", f"refused without its name: {line}")
+            return Result(case, "named", line)
+        differ = [c for c, a in answers.items() if c in self.control and self._differs(c, a)]
+        if not differ:
+            if case.use.must_find and not self._harmless(case):
+                return Result(case, "WRONG", "nobody noticed")
+            return Result(case, "unused", case.use.note)
+        for command in differ:
+            if not _remakes(command, answers[command].content):
+                return Result(case, "WRONG", f"{command} answers otherwise, and gives no reason")
+        return Result(case, "remade", "its step runs again")
+
+    def _differs(self, command: str, answer: Answer) -> bool:
+        return answer.content != self.control[command].content
+
+    def _harmless(self, case: Case) -> bool:
+        """Damage that changes no fact which a command tells, told apart from what must be found."""
+        if case.path.endswith(("mlflow.db", "optuna.db", "prefect.db")):
+            # One bit of a page that is free, or of a value that no command of ours reads.
+            return case.kind == "flip" or (case.kind == "delete" and "mlflow" not in case.path)
+        if (case.path, case.kind) == ("home/layout", "truncate"):
+            return True  # the same number without its newline
+        # A file that is not there is no damage to what is made anew without it.
+        return case.kind == "delete" and case.path.startswith(("home/layout", "home/keys/"))
+
+    @contextmanager
+    def damaged(self, case: Case) -> Iterator[tuple[bool, str]]:
+        """The file damaged while the block lasts: whether that is possible, and the other file
+        where two were swapped."""
+        path = self.root / case.path
+        status, data = path.stat(), path.read_bytes()
+        other = self._other(case.path, data) if case.kind == "swap" else None
+        kept = (other, other.stat(), other.read_bytes()) if other else None
+        injected = _inject(path, data, case, other)
+        try:
+            yield injected, str(other.relative_to(self.root)) if other else ""
+        finally:
+            _put(path, data, status)
+            if kept:
+                _put(kept[0], kept[2], kept[1])
+
+    def _other(self, path: str, data: bytes) -> Path | None:
+        """Another file of the same sort with other bytes."""
+        use = use_of(path)
+        for name in self.files():
+            place = self.root / name
+            if name != path and use_of(name) == use and place.read_bytes() != data:
+                return place
+        return None
+
+    def state(self) -> dict[str, str]:
+        """sha256 of every file, by path."""
+        found = {}
+        for name in self.files():
+            with open(self.root / name, "rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        return found
+
+    def mend(self, before: dict[str, str]) -> None:
+        """Undo what a command wrote: from the copy that `keep_copy` made."""
+        now = self.state()
+        for name in now.keys() - before.keys():
+            (self.root / name).unlink(missing_ok=True)
+        for name, sha in before.items():
+            if now.get(name) != sha:
+                place = self.root / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(self.root.with_name(f"{self.root.name}-copy") / name, place)
+
+    def keep_copy(self) -> None:
+        """A copy beside the project, from which what commands wrote is undone."""
+        copy = self.root.with_name(f"{self.root.name}-copy")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.root, copy)
+
+
+def _inject(path: Path, data: bytes, case: Case, other: Path | None) -> bool:
+    """Do the damage; False where the file cannot have it."""
+    chance = random.Random(f"{case.seed} {case.path} {case.kind}")
+    status = path.stat()
+    if case.kind == "delete":
+        path.unlink()
+    elif case.kind == "chmod":
+        path.chmod(0)
+    elif case.kind == "swap":
+        if other is None:
+            return False
+        mine = other.read_bytes()
+        other.write_bytes(data)
+        path.write_bytes(mine)
+    elif not data:
+        return False
+    elif case.kind == "flip":
+        bit = chance.randrange(8 * len(data))
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    else:
+        path.write_bytes(
+            data[: chance.randrange(1, len(data))]
+            if case.kind == "truncate" and len(data) > 1
+            else b""
+        )
+    return True
+
+
+def _put(path: Path, data: bytes, status: os.stat_result) -> None:
+    """The bytes, the mode and the times that a file had; the same inode where there is one."""
+    if path.exists():
+        path.chmod(0o600)
+    path.write_bytes(data)
+    path.chmod(status.st_mode & 0o7777)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _names(path: str, said: str) -> bool:
+    """Whether a message names the file: by its name, or an object by the head of its sha256."""
+    name = Path(path).name
+    return name in said or (len(name) == 64 and name[:12] in said)
+
+
+def _remakes(command: str, content: Any) -> bool:
+    """Whether an answer says that something is made again, and why."""
+    if command == "why":
+        return any("damaged" in reason for step in content["steps"] for reason in step["reasons"])
+    again = [step for step in content["steps"] if step["state"] == "run"]
+    return command == "plan" and bool(again) and all(step["reasons"] for step in again)
+
+
+def _steady(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _steady(part) for name, part in value.items() if name not in VOLATILE}
+    if isinstance(value, list):
+        return [_steady(part) for part in value]
+    return value
+
+
+def _child(
+    finished: Finished, command: str, sinks: tuple[Path, Path], powerless: bool, path: str
+) -> None:
+    """The forked process of one command; it never returns."""
+    code = 99
+    try:
+        signal.alarm(240)
+        for number, sink in enumerate(sinks, 1):
+            handle = os.open(sink, os.O_WRONLY | os.O_CREAT, 0o600)
+            os.dup2(handle, number)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+        os.chdir(finished.project)
+        os.environ["ATHANOR_HOME"] = str(finished.home)
+        if powerless:
+            drop_power()
+        code = COMMANDS[command](finished, path)
+    except BaseException:  # noqa: BLE001  the process's edge
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _cli(*words: str) -> Callable[[Finished, str], int]:
+    def run(_finished: Finished, _path: str) -> int:
+        from pipelines import cli
+
+        return cli.run([*words, "--json"])
+
+    return run
+
+
+def _caught(work: Callable[[], Any]) -> int:
+    """What `athanor` would say of an error of the work."""
+    from components.errors import AthanorError
+
+    try:
+        sys.stdout.write(json.dumps(work()))
+    except AthanorError as error:
+        sys.stderr.write(f"athanor: {error.message}\n  -> {error.remedy}\n")
+        return error.exit_code
+    except PermissionError as error:
+        sys.stderr.write(f"athanor: {error.filename}\n  -> {error.strerror}\n")
+        return 6
+    return 0
+
+
+def _use(_finished: Finished, path: str) -> int:
+    """What every step does that wants an object."""
+    from components import objects
+
+    return _caught(lambda: str(objects.path(Path(path).name)))
+
+
+def _study(_finished: Finished, _path: str) -> int:
+    """What a search does first."""
+    from components import study
+
+    def work() -> list[str]:
+        with study.opened("damage", {}, 0, "maximize", study.no_pruner()) as one:
+            return [str(trial) for trial in one.trials]
+
+    return _caught(work)
+
+
+def _engine(finished: Finished, _path: str) -> int:
+    """What a run that executes something does first."""
+    from pipelines import embedded
+
+    def work() -> str:
+        server = embedded.start_embedded(finished.home)
+        try:
+            server.ready(120)
+        finally:
+            server.stop()
+        return "answers"
+
+    return _caught(work)
+
+
+COMMANDS: dict[str, Callable[[Finished, str], int]] = {
+    "plan": _cli("plan", "configs/tiny.yaml"),
+    "why": _cli("why", "--config", "configs/tiny.yaml"),
+    "run": _cli("run", "configs/tiny.yaml"),
+    "predict": _cli("predict", "tiny@champion", "房间好"),
+    "verify": _cli("verify", "tiny@champion"),
+    "models": _cli("models"),
+    "history": _cli("history", "tiny"),
+    "keys": _cli("keys"),
+    "data verify": _cli("data", "verify"),
+    "use": _use,
+    "study": _study,
+    "engine": _engine,
+}
+
+
+def drop_power() -> None:
+    """Give up root's right to read and write what the mode of a file forbids."""
+    if os.geteuid() != 0:
+        return
+
+    class Head(ctypes.Structure):
+        _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+    class Sets(ctypes.Structure):
+        _fields_ = tuple(
+            (name, ctypes.c_uint32) for name in ("effective", "permitted", "inherited")
+        )
+
+    library = ctypes.CDLL(None, use_errno=True)
+    head, sets = Head(0x20080522, 0), (Sets * 2)()
+    if library.capget(ctypes.byref(head), sets):
+        raise OSError(ctypes.get_errno(), "capget")
+    for name in ("effective", "permitted"):
+        setattr(sets[0], name, getattr(sets[0], name) & ~0b110)  # DAC_OVERRIDE, DAC_READ_SEARCH
+    if library.capset(ctypes.byref(head), sets):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def warm() -> None:
+    """Import once what the forked commands would each import again."""
+    import onnxruntime  # noqa: F401
+    import optuna  # noqa: F401
+    import tokenizers  # noqa: F401
+
+    from components import mlflow_store
+
+    mlflow_store.apply_settings()
+    import mlflow  # noqa: F401
+    from mlflow.store.tracking import sqlalchemy_store  # noqa: F401
+
+    from pipelines import predicting, running, shelf, trust  # noqa: F401
