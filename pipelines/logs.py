@@ -59,7 +59,8 @@ class Story:
         tail = self._tails.get((number, step.name))
         if tail is None:
             tail = self._tails[number, step.name] = Tail(place, 0)
-        begun, over = _stamp(step.begun), _stamp(attempt.ended) if attempt.ended else None
+        begun = _stamp(step.begun)
+        over = _stamp(attempt.ended) + 1e-3 if attempt.ended else None  # written to the millisecond
         for entry in tail.lines():
             at = entry.get("time", 0.0)
             if begun <= at and (over is None or at <= over) and (said := _entry(entry)):

@@ -58,6 +58,18 @@ def stores(note: Callable[[str], None]) -> Iterator[None]:
             (project.home() / "runs" / "left" / run).unlink(missing_ok=True)
 
 
+def after_up(note: Callable[[str], None]) -> None:
+    """The same where the standing servers are up; nothing is imported when nothing is left."""
+    if not left():
+        return
+    from pipelines import servers, templates
+
+    servers.adopt(project.home())
+    os.environ.update(templates.prefect_settings(project.home()))
+    with stores(note):
+        pass
+
+
 def left() -> tuple[str, ...]:
     """Dead runs that a server may still show as running."""
     try:
@@ -188,8 +200,6 @@ def _silent(home: Path, place: Path) -> bool:
 
 def _bury(run: str) -> bool:
     """Whether this call found the run dead: another command may have been faster."""
-    from datetime import UTC, datetime
-
     from pipelines import runs
 
     with runs.locked():
@@ -197,14 +207,12 @@ def _bury(run: str) -> bool:
         home = project.home()
         if not place.is_file() or not _dead(home, run):
             return False
-        seen = datetime.fromtimestamp(place.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
         record = runs.load(run)
         crashed = record is not None and record.state == "running"
         left = runs.folder() / "left" / run
         left.parent.mkdir(parents=True, exist_ok=True)
         left.touch()
         if record is not None and crashed:
-            begun = [step.begun for step in record.last.steps]
-            runs.save(record.ended("crashed", max([record.last.begun, *begun, seen])))
+            runs.save(record.ended("crashed", runs.last_sign(record)))
         place.unlink(missing_ok=True)
         return crashed

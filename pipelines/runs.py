@@ -214,6 +214,15 @@ def locked() -> Any:
     return files.locked(project.home() / "locks" / "runs.lock")
 
 
+def last_sign(record: RunRecord) -> str:
+    """When a run was last seen alive: its heartbeat, its record, the journals of its steps."""
+    keys = [step.key for step in record.last.steps if step.state == "running"]
+    journals = [project.home() / "work" / str(key) / "journal.jsonl" for key in keys]
+    signs = [marker(record.id), folder() / f"{record.id}.json", *journals]
+    seen = max(sign.stat().st_mtime for sign in signs if sign.exists())
+    return datetime.fromtimestamp(seen, UTC).isoformat(timespec="milliseconds")
+
+
 def now() -> str:
     """UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
