@@ -43,16 +43,20 @@ class Story:
         self.record = runs.load(self.record.id) or self.record
         lines: list[Line] = []
         for number, attempt in enumerate(self.record.attempts):
-            for line in _said(attempt, number):
-                if (number, line) not in self._told:
-                    self._told.add((number, line))
-                    lines.append(line)
+            lines += self._new(number, _said(attempt, number))
             for step in attempt.steps:
                 if step.key and step.state != "cached":
                     lines += self._journal(number, attempt, step)
             for server, (begin, end) in attempt.logs.items():
                 lines += self._server(number, attempt, (server, begin, end))
+            lines += self._new(number, _ended(attempt))  # last of what is equally late
         return sorted(lines, key=lambda line: line.at)
+
+    def _new(self, number: int, lines: Iterator[Line]) -> Iterator[Line]:
+        for line in lines:
+            if (number, line) not in self._told:
+                self._told.add((number, line))
+                yield line
 
     def _journal(self, number: int, attempt: Attempt, step: StepRecord) -> Iterator[Line]:
         place = project.home() / "work" / str(step.key) / "journal.jsonl"
@@ -116,6 +120,9 @@ def _said(attempt: Attempt, number: int) -> Iterator[Line]:
             yield Line(_iso(ended), step.name, f"done in {step.seconds or 0.0:.1f} s")
         elif step.state != "running" and attempt.ended:
             yield Line(attempt.ended, step.name, step.state)
+
+
+def _ended(attempt: Attempt) -> Iterator[Line]:
     if attempt.ended:
         code = f", exit code {attempt.exit_code}" if attempt.exit_code is not None else ""
         error = f": {attempt.error.message}" if attempt.error else ""
