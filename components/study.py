@@ -168,7 +168,7 @@ def _bury(study: optuna.Study) -> None:
     They are enqueued first: whoever is killed between the two does both again.
     """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if DRAWN in trial.user_attrs and not _waiting(study):
+        if trial.user_attrs.get(DRAWN) and not _waiting(study):
             study.enqueue_trial(trial.params)
         study.tell(trial.number, state=TrialState.FAIL)
 

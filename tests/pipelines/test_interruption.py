@@ -28,10 +28,10 @@ RUN = (
     "run", "configs/tiny.yaml", "--force", "finetune", "--set", "pretrain=~",
     "--set", "compress=[[]]", "--set", "baselines=[majority]",
     "--set", "search.trials=3", "--set", "search.epochs=30",
-    "--set", "finetune.budget={epochs: 300, batch_size: 16, checkpoint_steps: 100}",
+    "--set", "finetune.budget={epochs: 150, batch_size: 16, checkpoint_steps: 50}",
 )  # fmt: skip
-STEPS = 3000
-PATIENCE_S = 240.0
+STEPS = 1500
+PATIENCE_S = 500.0
 UNFINISHED = {
     "flow runs": ("prefect", "SELECT count(*) FROM flow_run WHERE state_type IN {}"),
     "task runs": ("prefect", "SELECT count(*) FROM task_run WHERE state_type IN {}"),
@@ -50,7 +50,7 @@ class Home(NamedTuple):
 
     def say(self, *words: str) -> Said:
         """A command, as a user types it."""
-        return small_project.athanor(self.project, self.folder, words, self.source)
+        return small_project.athanor(self.project, self.folder, words, self.source, timeout_s=1200)
 
     def ask(self, database: str, query: str) -> list[tuple[Any, ...]]:
         """Rows of a server's database."""
@@ -177,12 +177,12 @@ def finished(home: Home, killed: Killed, interrupted: list[Any]) -> dict[str, An
     """The same run to its end, after its file was edited."""
     file = home.project / "configs/tiny.yaml"
     text = file.read_text()
-    lines = len(home.journal("epoch 200"))
+    lines = len(home.journal("epoch 140"))
     file.write_text(text.replace("lr: 1e-2", "lr: 2e-2"))
     said = home.say("resume", killed.run["id"][:15], "--json")
     file.write_text(text)
     assert said.code == 0, said.err
-    return {"said": said, "training": home.journal("epoch 200")[lines:]}
+    return {"said": said, "training": home.journal("epoch 140")[lines:]}
 
 
 @pytest.fixture(scope="module")
