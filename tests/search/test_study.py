@@ -79,9 +79,10 @@ def test_a_kill_between_enqueueing_and_failing_enqueues_once(
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(optuna.Study, "tell", killed)
-        study.bury()
+        with pytest.raises(KeyboardInterrupt):
+            study.bury()
     assert [state for state, _ in states()][1:] == [TrialState.RUNNING, TrialState.WAITING]
     assert study.bury() == 1
     assert [state for state, _ in states()][1:] == [TrialState.FAIL, TrialState.WAITING]
