@@ -11,9 +11,8 @@ makes a study unreadable for good (Optuna 5.0).
 import fcntl
 import hashlib
 import logging
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,13 +109,13 @@ def opened(
         yield Study(made, space, seed)
 
 
-def bury() -> int:
-    """Fail the trials of dead searches, whose next process goes on with them; gives their studies.
+def bury(names: Iterable[str]) -> int:
+    """Fail the running trials of those studies that nobody searches; gives their number.
 
     A study whose lock is held is being searched by a living process.
     """
-    database, buried = _database(), 0
-    for name in _at_work(database):
+    buried = 0
+    for name in names:
         lock = _lock(name)
         lock.parent.mkdir(parents=True, exist_ok=True)
         with lock.open("a") as held:
@@ -124,7 +123,7 @@ def bury() -> int:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 continue
-            with _storage(database) as storage:
+            with _storage(_database()) as storage:
                 _bury(optuna.load_study(study_name=name, storage=storage))
             buried += 1
     return buried
@@ -175,18 +174,6 @@ def _bury(study: optuna.Study) -> None:
 
 def _waiting(study: optuna.Study) -> bool:
     return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-
-
-def _at_work(database: Path) -> list[str]:
-    """Studies with a running trial, asked of the file itself: a thousand trials cost nothing."""
-    if not database.is_file():
-        return []
-    question = (
-        "SELECT DISTINCT study_name FROM studies JOIN trials USING (study_id)"
-        " WHERE trials.state = 'RUNNING'"
-    )
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)) as asked:
-        return [name for (name,) in asked.execute(question)]
 
 
 def _database() -> Path:

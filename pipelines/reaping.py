@@ -8,8 +8,10 @@ the tracker does it. Nothing heavy is imported here before there is something to
 import json
 import os
 import socket
+import sqlite3
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +48,23 @@ def records() -> tuple[str, ...]:
 
 @contextmanager
 def stores(note: Callable[[str], None]) -> Iterator[None]:
-    """End in Prefect and Optuna what dead runs left there; in MLflow when the block ended well.
+    """End in Prefect and Optuna what dead runs left there, beside the work of the block.
 
+    In MLflow it is done when the block ended well: the tracker does it meanwhile where it can.
     Prefect's API must answer. What could not be done is said, and done by a later run.
     """
     before = left()
-    done = _tried("Prefect", prefect, note) and _tried("Optuna", optuna, note)
+    done: list[bool] = []
+
+    def work() -> None:
+        done.append(_tried("Prefect", prefect, note))
+        done.append(_tried("Optuna", optuna, note))
+
+    beside = threading.Thread(target=work, name="athanor-reaping", daemon=True)
+    beside.start()
     yield
-    if before and _tried("MLflow", mlflow, note) and done:
+    beside.join()
+    if before and _tried("MLflow", mlflow, note) and all(done):
         for run in before:
             (project.home() / "runs" / "left" / run).unlink(missing_ok=True)
 
@@ -94,9 +105,24 @@ def prefect() -> int:
 
 def optuna() -> int:
     """Fail the trials of dead searches; gives the number of studies that had any."""
+    database = project.home() / "optuna" / "optuna.db"
+    if not (names := _at_work(database)):
+        return 0
     from components import study
 
-    return study.bury()
+    return study.bury(names)
+
+
+def _at_work(database: Path) -> list[str]:
+    """Studies with a running trial, asked of the file itself: Optuna's import takes a second."""
+    if not database.is_file():
+        return []
+    question = (
+        "SELECT DISTINCT study_name FROM studies JOIN trials USING (study_id)"
+        " WHERE trials.state = 'RUNNING'"
+    )
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)) as asked:
+        return [name for (name,) in asked.execute(question)]
 
 
 def mlflow() -> int:

@@ -82,6 +82,9 @@ def _run(config: RunConfig, wishes: Wishes, file: Path, before: RunRecord | None
             shown.note(
                 f"{len(planner.outlooks) - len(to_run)} steps cached, to run: {', '.join(to_run)}"
             )
+            from pipelines import child
+
+            child.warm(any(name.startswith("validate-") for name in to_run))
             return _executed(config, (wishes, file, before), shown, begun)
         steps = tuple(
             Step(name=o.name, state="cached", reason="; ".join(o.reasons[:1]), seconds=0.0)
@@ -189,7 +192,7 @@ def _executed(
     config: RunConfig, asked: tuple[Wishes, Path, RunRecord | None], shown: Screen, begun: float
 ) -> Report:
     """Start the engines, read the chain with them, record what happened."""
-    from pipelines import child, engine
+    from pipelines import engine
 
     wishes, file, before = asked
     if before is not None:
@@ -198,7 +201,6 @@ def _executed(
         document = config.model_dump(mode="json")
         held = holding.begin(config.name, document, config.digest, (str(file), wishes))
     with holding.at_work(held):
-        child.warm()
         forced = Forced(wishes.force, wishes.start, held.record.set_aside)
         with engine.running(shown) as engines:
             # Its import sets up Prefect's logging: what ends a run is told once, by the command.

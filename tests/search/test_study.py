@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from components import study
 from components.space import Values
 from components.study import Study
+from pipelines import reaping
 
 SPACE = {"lr": Values(low=1e-3, high=1.0, log=True), "width": Values(low=2, high=64)}
 
@@ -37,8 +38,8 @@ def cut_off() -> dict:
 
 def test_a_trial_of_a_dead_search_is_failed_and_its_values_are_tried_next() -> None:
     params = cut_off()
-    assert study.bury() == 1
-    assert study.bury() == 0
+    assert reaping.optuna() == 1
+    assert reaping.optuna() == 0
     assert [state for state, _ in states()] == [
         TrialState.COMPLETE,
         TrialState.FAIL,
@@ -66,9 +67,9 @@ def test_the_values_come_from_the_dead_trial_and_not_from_a_new_draw(
 def test_a_search_that_lives_keeps_its_trial() -> None:
     with opened() as held:
         held.ask()
-        assert study.bury() == 0
+        assert reaping.optuna() == 0
     assert [state for state, _ in states()] == [TrialState.RUNNING]
-    assert study.bury() == 1
+    assert reaping.optuna() == 1
 
 
 def test_a_kill_between_enqueueing_and_failing_enqueues_once(
@@ -82,9 +83,9 @@ def test_a_kill_between_enqueueing_and_failing_enqueues_once(
     with monkeypatch.context() as patch:
         patch.setattr(optuna.Study, "tell", killed)
         with pytest.raises(KeyboardInterrupt):
-            study.bury()
+            reaping.optuna()
     assert [state for state, _ in states()][1:] == [TrialState.RUNNING, TrialState.WAITING]
-    assert study.bury() == 1
+    assert reaping.optuna() == 1
     assert [state for state, _ in states()][1:] == [TrialState.FAIL, TrialState.WAITING]
     with opened() as held:
         assert held.ask().params == params
@@ -96,11 +97,11 @@ def test_a_trial_that_died_before_it_had_all_its_values_is_drawn_again() -> None
         found = optuna.load_study(study_name="a", storage=storage)
         storage.set_trial_user_attr(found.trials[1]._trial_id, study.DRAWN, False)
     # A mark that is false was never set: the trial is in the state of a kill before the mark.
-    assert study.bury() == 1
+    assert reaping.optuna() == 1
     with opened() as held:
         assert held.ask().params == params, "another draw at the same place in the search"
 
 
 def test_without_a_store_nothing_is_looked_for() -> None:
-    assert study.bury() == 0
+    assert reaping.optuna() == 0
     assert not study._database().exists()
