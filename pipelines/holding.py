@@ -61,7 +61,8 @@ class Held:
         news = {name: value for name, value in ids.items() if value}
         if any(vars(self.record.last)[name] != value for name, value in news.items()):
             self.record = self.record.changed(**news)
-            save(self.record)
+            with suppress(OSError, ResourceError):  # they are shown, nothing depends on them
+                save(self.record)
 
     def end(self, state: State, exit_code: int, error: Failure | None = None) -> None:
         """The attempt is over."""

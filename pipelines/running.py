@@ -199,7 +199,7 @@ def _executed(
         held = holding.again(before.id)
     else:
         document = config.model_dump(mode="json")
-        held = holding.begin(config.name, document, config.digest, (str(file), wishes))
+        held = holding.begin(config.name, document, config.digest, (_placed(file), wishes))
     with holding.at_work(held):
         forced = Forced(wishes.force, wishes.start, held.record.set_aside)
         with engine.running(shown) as engines:
@@ -224,11 +224,18 @@ def _found_complete(before: RunRecord, outcome: Outcome, steps: tuple[Step, ...]
         held.end("refused" if refused else "completed", 4 if refused else 0)
 
 
+def _placed(file: Path) -> str:
+    """A config's place in the project; of one outside, its whole path."""
+    whole = file.resolve()
+    inside = whole.is_relative_to(project.root())
+    return str(whole.relative_to(project.root()) if inside else whole)
+
+
 def _going_on(config: RunConfig, before: RunRecord) -> str:
     """What a resumed run says first: its file may say something else by now."""
     text = f"going on with run {before.id}, which {before.state} at {before.last.ended}"
     try:
-        now = load_run(Path(before.file), before.wishes.assignments)
+        now = load_run(project.root() / before.file, before.wishes.assignments)
     except AthanorError:
         return f"{text}; {before.file} is no such config any more: the run's own counts"
     changes = differing(before.config, now.model_dump(mode="json"))
