@@ -289,6 +289,23 @@ def test_a_finished_run_is_not_resumed(
     assert "has finished: completed" in said.err
 
 
+def test_a_run_that_died_after_its_last_step_is_found_complete(
+    home: Home, killed: Killed, finished: dict[str, Any]
+) -> None:
+    place = home.folder / f"runs/{killed.run['id']}.json"
+    whole = place.read_bytes()
+    record = json.loads(whole)
+    record["attempts"][-1].update({"state": "crashed", "exit_code": None})
+    place.write_text(json.dumps(record))
+    said = home.say("resume", "latest", "--json")
+    assert said.code == 0, said.err
+    assert said.json["run"]["id"] == killed.run["id"]
+    assert {step["state"] for step in said.json["steps"]} == {"cached"}
+    [listed] = home.say("runs", "--json").json["runs"]
+    assert (listed["state"], listed["attempts"]) == ("completed", 5)
+    place.write_bytes(whole)
+
+
 def test_the_result_is_the_one_of_an_undisturbed_run(
     home: Home, finished: dict[str, Any], undisturbed: Home
 ) -> None:
