@@ -11,7 +11,17 @@ from typing import Any
 from components import files, processes
 from components.errors import AthanorError, ResourceError, UsageError
 from pipelines import runs
-from pipelines.runs import Attempt, Failure, RunRecord, State, StepRecord, Wishes, now, save
+from pipelines.runs import (
+    Attempt,
+    Failure,
+    RunRecord,
+    State,
+    StepRecord,
+    StepState,
+    Wishes,
+    now,
+    save,
+)
 
 HEARTBEAT_S = 30.0
 INTERRUPTED = 130
@@ -36,7 +46,9 @@ class Held:
         self._steps(step)
         save(self.record)
 
-    def step_done(self, name: str, key: str | None, state: str, facts: tuple[str, float]) -> None:
+    def step_done(
+        self, name: str, key: str | None, state: StepState, facts: tuple[str, float]
+    ) -> None:
         """A step has its result; of a cached one the disk learns with the next step."""
         reason, seconds = facts
         step = StepRecord(

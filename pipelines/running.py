@@ -220,7 +220,7 @@ def _found_complete(before: RunRecord, outcome: Outcome, steps: tuple[Step, ...]
     refused = outcome.decision.outcome == "refused"
     with holding.at_work(holding.again(before.id)) as held:
         for step in steps:
-            held.step_done(step.name, None, step.state, (step.reason, step.seconds))
+            held.step_done(step.name, None, "cached", (step.reason, step.seconds))
         held.end("refused" if refused else "completed", 4 if refused else 0)
 
 

@@ -19,6 +19,7 @@ from components.errors import UsageError
 from components.records import Record
 
 State = Literal["running", "completed", "refused", "failed", "interrupted", "crashed"]
+StepState = Literal["running", "executed", "cached", "failed", "interrupted", "crashed"]
 FINISHED: tuple[State, ...] = ("completed", "refused")
 
 SERVERS = ("prefect", "mlflow")
@@ -39,7 +40,7 @@ class StepRecord(Record):
 
     name: str
     key: str | None
-    state: Literal["running", "executed", "cached", "failed", "interrupted", "crashed"]
+    state: StepState
     reason: str
     begun: str
     seconds: float | None = None
