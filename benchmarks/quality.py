@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.direct import Direct
 from components import objects
 from components.evaluation.rows import read
 from components.recipe import Recipe
 from components.records import Record
 from pipelines.child import SETTINGS
 from pipelines.config import RunConfig, load_run
-from pipelines.train import chain, chain_name
+from pipelines.train import chain_name
+from tests.pipelines.direct import Direct
 
 RESAMPLES = 10_000
 
@@ -67,9 +67,7 @@ def main() -> None:
 
 def _run(config: RunConfig, label: str) -> dict[str, Any]:
     sys.stderr.write(f"{label}\n")
-    do = Direct(f"benchmark-{config.name}")
-    chain(do, config)
-    return do.results
+    return Direct(f"benchmark-{config.name}").read(config)
 
 
 def _seeded(config: RunConfig, seed: int) -> RunConfig:

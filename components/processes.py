@@ -15,6 +15,11 @@ def of(pid: int) -> str:
     return f"{socket.gethostname()} {_boot()} {pid} {_started(pid)}"
 
 
+def host(owner: str) -> str:
+    """The host of the process named by `this`."""
+    return owner.partition(" ")[0]
+
+
 def dead(owner: str) -> bool:
     """Whether the process named by `this` is certainly gone; on another host nobody here knows."""
     try:

@@ -35,8 +35,7 @@ def home() -> Path:
     Raises:
         IntegrityError: a newer Athanor made it.
     """
-    named = os.environ.get("ATHANOR_HOME")
-    folder = Path(named).expanduser().resolve() if named else root() / ".athanor"
+    folder = _place()
     layout = folder / "layout"
     if not layout.is_file():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,3 +47,17 @@ def home() -> Path:
             "update the clone (git pull), or name another folder in ATHANOR_HOME",
         )
     return folder
+
+
+def standing_home() -> Path | None:
+    """The home where one stands already; nothing is made, and nothing is wrong without one."""
+    try:
+        folder = _place()
+    except UsageError:
+        return None
+    return folder if (folder / "layout").is_file() else None
+
+
+def _place() -> Path:
+    named = os.environ.get("ATHANOR_HOME")
+    return Path(named).expanduser().resolve() if named else root() / ".athanor"

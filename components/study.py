@@ -2,14 +2,16 @@
 
 Each trial is drawn by a sampler of its own, seeded by the search's seed and the number of trials
 finished before it, so a proposal depends on finished trials alone. A study is held by a kernel
-lock: a trial that still runs when the lock is had belongs to a dead process and is failed, and
-its place is drawn again, to the same values. Journal storage is no choice here: one torn line
+lock: a trial that still runs when the lock is had belongs to a dead process. It is failed, and
+its values are enqueued as the next trial's; one that was killed before it had all its values is
+drawn again, to the same ones. Journal storage is no choice here: one torn line
 makes a study unreadable for good (Optuna 5.0).
 """
 
+import fcntl
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +32,9 @@ from components.space import Values
 FAILED = "athanor.failed"
 """Mark of a trial that failed by itself; one that failed without it died with its process."""
 
+DRAWN = "athanor.drawn"
+"""Mark of a trial that has all its values."""
+
 BEST = "athanor.value"
 """Best value that a trial reported."""
 
@@ -47,8 +52,7 @@ class Study:
         self._study = study
         self._seed = seed
         self._distributions = {path: _distribution(values) for path, values in space.items()}
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            study.tell(trial.number, state=TrialState.FAIL)
+        _bury(study)
         self._finished = _finished(study)
 
     @property
@@ -58,10 +62,12 @@ class Study:
 
     def ask(self, wanted: Mapping[str, Any] | None = None) -> optuna.Trial:
         """The next trial: with these values, or with those that the finished ones suggest."""
-        if wanted is not None and not self._waiting():
+        if wanted is not None and not _waiting(self._study):
             self._study.enqueue_trial(dict(wanted))
         self._study.sampler = _sampler(self._seed, len(self._finished))
-        return self._study.ask(self._distributions)
+        trial = self._study.ask(self._distributions)
+        trial.set_user_attr(DRAWN, True)
+        return trial
 
     def tell(
         self,
@@ -82,9 +88,6 @@ class Study:
         number = len(self._finished)
         self._finished.append(Trial(number=number, state=state, value=value, params=trial.params))
 
-    def _waiting(self) -> bool:
-        return bool(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-
 
 @contextmanager
 def opened(
@@ -95,25 +98,35 @@ def opened(
     pruner: optuna.pruners.BasePruner,
 ) -> Iterator[Study]:
     """Hold a study, made when absent; another process that wants the same one waits."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    folder = project.home() / "optuna"
-    with files.locked(folder / "locks" / f"{name}.lock"):
-        if (database := folder / "optuna.db").is_file():
-            databases.demand_whole(database, "move it aside: an unfinished search begins anew")
-        storage = _storage(database)
-        try:
-            made = optuna.create_study(
-                storage=storage,
-                study_name=name,
-                direction=direction,
-                pruner=pruner,
-                load_if_exists=True,
-            )
-            yield Study(made, space, seed)
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
+    with files.locked(_lock(name)), _storage(_database()) as storage:
+        made = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            direction=direction,
+            pruner=pruner,
+            load_if_exists=True,
+        )
+        yield Study(made, space, seed)
+
+
+def bury(names: Iterable[str]) -> int:
+    """Fail the running trials of those studies that nobody searches; gives their number.
+
+    A study whose lock is held is being searched by a living process.
+    """
+    buried = 0
+    for name in names:
+        lock = _lock(name)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("a") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            with _storage(_database()) as storage:
+                _bury(optuna.load_study(study_name=name, storage=storage))
+            buried += 1
+    return buried
 
 
 def pruner(startup: int, warmup_epochs: int, at_least: int) -> optuna.pruners.BasePruner:
@@ -148,12 +161,45 @@ def _finished(study: optuna.Study) -> list[Trial]:
     ]
 
 
-def _storage(database: Path) -> optuna.storages.RDBStorage:
+def _bury(study: optuna.Study) -> None:
+    """Fail the trials of a dead process; the values of a whole one go to the next trial.
+
+    They are enqueued first: whoever is killed between the two does both again.
+    """
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get(DRAWN) and not _waiting(study):
+            study.enqueue_trial(trial.params)
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _waiting(study: optuna.Study) -> bool:
+    return bool(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
+
+
+def _database() -> Path:
+    return project.home() / "optuna" / "optuna.db"
+
+
+def _lock(name: str) -> Path:
+    return project.home() / "optuna" / "locks" / f"{name}.lock"
+
+
+@contextmanager
+def _storage(database: Path) -> Iterator[optuna.storages.RDBStorage]:
     """Processes that open a fresh store at once would crash: the first open is under a lock."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     with files.locked(database.with_suffix(".lock")):
-        return optuna.storages.RDBStorage(
+        if database.is_file():
+            databases.demand_whole(database, "move it aside: an unfinished search begins anew")
+        storage = optuna.storages.RDBStorage(
             f"sqlite:///{database}", engine_kwargs={"connect_args": {"timeout": 60}}
         )
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _sampler(seed: int, finished: int) -> optuna.samplers.TPESampler:

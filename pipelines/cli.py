@@ -8,18 +8,19 @@ import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
 from components.errors import AthanorError, IntegrityError, UsageError
-from pipelines.commands import house, models, running, trust
+from pipelines.commands import house, models, running, runs, trust
 
 EPILOG = """\
 exit codes: 0 done, 2 usage or config, 3 data refused, 4 gate not passed, 5 service unreachable,
 6 bytes are not what was recorded, 7 disk or memory short, 130 and 143 interrupted, 70 our bug
 """
 
-SUBJECTS = (running, models, trust, house)
+SUBJECTS = (running, runs, models, trust, house)
 """Modules of commands, in the order of `athanor --help`."""
 
 TERMINATED = 128 + signal.SIGTERM
@@ -36,18 +37,19 @@ def run(arguments: Sequence[str]) -> int:
     options = argparse.Namespace(json="--json" in arguments, debug="--debug" in arguments)
     try:
         options = _parsed(arguments)
+        _reap()
         return options.command(options)
     except AthanorError as error:
         if options.debug:
             raise
         kind = type(error).__name__
         return _failed(options, (kind, error.message, error.remedy), error.exit_code)
-    except KeyboardInterrupt:
-        return _failed(options, _interrupted(arguments), 130)
+    except KeyboardInterrupt as stop:
+        return _failed(options, _interrupted(arguments, stop), 130)
     except SystemExit as stop:
         if stop.code != TERMINATED:
             raise  # the end of --help
-        return _failed(options, _interrupted(arguments), TERMINATED)
+        return _failed(options, _interrupted(arguments, stop), TERMINATED)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
@@ -78,12 +80,19 @@ def _failed(options: argparse.Namespace, said: tuple[str, str, str], code: int) 
     return code
 
 
-def _interrupted(arguments: Sequence[str]) -> tuple[str, str, str]:
-    """What an interrupted command says: a run goes on from its last checkpoint."""
-    command = shlex.join(["athanor", *arguments])
-    if list(arguments[:1]) != ["run"]:
-        return "Interrupted", "interrupted", command
-    return "Interrupted", "interrupted; finished steps and checkpoints are kept", command
+def _interrupted(arguments: Sequence[str], stop: BaseException) -> tuple[str, str, str]:
+    """What an interrupted command says: a run, which notes how, goes on from its checkpoint."""
+    for command in vars(stop).get("__notes__", ()):
+        return "Interrupted", "interrupted; finished steps and checkpoints are kept", command
+    return "Interrupted", "interrupted", shlex.join(["athanor", *arguments])
+
+
+def _reap() -> None:
+    """Mark the runs whose process died: milliseconds, and never in a command's way."""
+    from pipelines import reaping
+
+    with suppress(AthanorError, OSError):
+        reaping.records()
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from components import project
 from components.errors import ServiceUnreachable
 from pipelines.config import RunConfig
+from pipelines.holding import Held
 from pipelines.plan import Forced
 from pipelines.progress import Screen
 
@@ -22,11 +23,12 @@ class Engines(NamedTuple):
 
     screen: Screen
 
-    def execute(self, config: RunConfig, forced: Forced, run_id: str, file: Path) -> "Result":
+    def execute(self, config: RunConfig, forced: Forced, held: Held, file: Path) -> "Result":
         """Read the chain with Prefect: one flow run, one task run a step."""
-        from pipelines import flow
+        from pipelines import flow, reaping
 
-        return flow.execute(config, forced, run_id, self.screen, file)
+        with reaping.stores(self.screen.note):
+            return flow.execute(config, forced, held, self.screen, file)
 
 
 @contextmanager

@@ -6,13 +6,16 @@ from typing import Any, NamedTuple
 
 import prefect
 from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
 
 from components import project, registry
 from components.errors import ServiceUnreachable
 from components.tracking.tracker import Status, Tracker
 from pipelines.config import RunConfig
+from pipelines.holding import Held
 from pipelines.plan import Forced, raw
 from pipelines.progress import Screen
+from pipelines.reaping import FLOW
 from pipelines.receipt import Report, Step, as_text
 from pipelines.steps import Runner, Trace
 from pipelines.train import Outcome, chain
@@ -30,18 +33,18 @@ class Result(NamedTuple):
     notes: list[str]
 
 
-def execute(config: RunConfig, forced: Forced, run_id: str, screen: Screen, file: Path) -> Result:
+def execute(config: RunConfig, forced: Forced, held: Held, screen: Screen, file: Path) -> Result:
     """Run the chain as one flow; what happened in it is in MLflow when this returns."""
+    run_id = held.id
     tracker = Tracker(config.name)
     trace = Trace(tracker, tracker.start_run(run_id, _tags(config, file), _params(config)))
     tracker.log_data(trace.parent, raw(config.data[0]))
-    runner = Runner(config.name, forced, screen, trace)
+    runner = Runner(config.name, forced, screen, (held, trace))
 
-    @prefect.flow(
-        name="train", flow_run_name=run_id, validate_parameters=False, persist_result=False
-    )
-    def train() -> Outcome:
+    @prefect.flow(name=FLOW, flow_run_name=run_id, validate_parameters=False, persist_result=False)
+    def train(run: str, owner: str) -> Outcome:
         """validate > prepare > pretrain > search > finetune > compress > register > judge."""
+        held.known(prefect_run_id=str(flow_run.id))
         outcome = chain(runner, config)
         create_markdown_artifact(
             key=f"receipt-{config.name}",
@@ -52,7 +55,7 @@ def execute(config: RunConfig, forced: Forced, run_id: str, screen: Screen, file
 
     status: Status = "FAILED"
     try:
-        outcome = train()
+        outcome = train(run_id, held.record.last.owner)
         status = "FINISHED"
         for variant in outcome.variants:
             tracker.log_variant(trace.parent, variant, outcome.data.sources[0].raw)
@@ -64,6 +67,7 @@ def execute(config: RunConfig, forced: Forced, run_id: str, screen: Screen, file
         if status != "FINISHED":
             tracker.finish(trace.parent, {}, {}, status)
         remaining = tracker.close(SHIPPING_S)
+        held.known(mlflow_run_id=tracker.run_id(trace.parent) or None)
     steps = tuple(Step(**step._asdict()) for step in runner.executed)
     parent = tracker.run_id(trace.parent)
     made = outcome.registered.made

@@ -137,6 +137,11 @@ def changes(run: str, step: str, of: Document) -> tuple[str, ...]:
     return tuple(_differences(before, json.loads(files.canonical(of))))
 
 
+def differing(before: Any, after: Any) -> list[str]:
+    """Leaves of two documents that differ, as `path: old -> new`."""
+    return [line.removeprefix(".") for line in _values("", before, after)]
+
+
 def _memory(run: str, step: str) -> Path:
     return project.home() / "plans" / run / f"{step.replace('/', '-').replace(' ', '-')}.json"
 

@@ -4,7 +4,7 @@ Nothing heavy is imported here, so `plan` and `why` answer in seconds, and a run
 is cached starts no engine.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from components import project
@@ -53,6 +53,7 @@ class Planner:
             return self._note(Outlook(name, "waits", (f"for {', '.join(waits)}",), None))
         of = document(call)
         this = key(of)
+        forced = forced and this not in self.forced.done
         found = None if forced or not keeps(call) else stored(this)
         if found is not None:
             self.outlooks.append(Outlook(name, "cached", changes(self.run, name, of), this))
@@ -88,7 +89,8 @@ class Planner:
             self._note(Outlook("promote", "waits", ("for judge",), None))
             return registered
         forced = [self.forced(name) for name in EFFECTS]
-        found = None if any(forced) else stored_decision(registered, gate)
+        anew = any(forced) and version_of(registered) not in self.forced.done
+        found = None if anew else stored_decision(registered, gate)
         if found is not None:
             reason = (f"version {registered.version} was decided: {found.outcome}",)
             later = found.verdict is not None and found.verdict.rule != "first"
@@ -115,11 +117,17 @@ class Planner:
 
 
 class Forced:
-    """Steps that must run again: those named, and all from one step on, in running order."""
+    """Steps that must run again: those named, and all from one step on, in running order.
 
-    def __init__(self, names: tuple[str, ...] = (), start: str | None = None) -> None:
+    `done` are keys of steps, and versions, that began anew already: each is forced once a run.
+    """
+
+    def __init__(
+        self, names: tuple[str, ...] = (), start: str | None = None, done: Iterable[str] = ()
+    ) -> None:
         self.names = names
         self.start = start
+        self.done = set(done)
         self.begun = False
 
     def __call__(self, name: str) -> bool:
@@ -139,6 +147,11 @@ def matches(wanted: str, name: str) -> bool:
 
 EFFECTS = ("judge", "promote")
 """Steps that change or read state outside their arguments: their decision is stored, not they."""
+
+
+def version_of(registered: Any) -> str:
+    """A version as `NAME/VERSION`."""
+    return f"{registered.name}/{registered.version}"
 
 
 def keeps(call: Call) -> bool:

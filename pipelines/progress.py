@@ -121,11 +121,12 @@ class Live:
 
 
 class Tail:
-    """The lines that were added to a journal since the last look, from its present end on."""
+    """The lines that were added to a journal since the last look, at first from its present end."""
 
-    def __init__(self, journal: Path) -> None:
+    def __init__(self, journal: Path, offset: int | None = None) -> None:
         self.journal = journal
-        self.offset = journal.stat().st_size if journal.exists() else 0
+        present = journal.stat().st_size if journal.exists() else 0
+        self.offset = present if offset is None else offset
 
     def lines(self) -> list[dict[str, Any]]:
         """Whole lines only: a line being written waits for the next look."""

@@ -1,47 +1,39 @@
 """`athanor run`, `plan` and `why`: read the config, look what is stored, execute what is not."""
 
 import difflib
+import json
 import logging
-import secrets
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from components import files, project
-from components.errors import ServiceUnreachable, UsageError
+from pydantic import ValidationError
+
+from components import project
+from components.errors import AthanorError, ConfigError, ServiceUnreachable, UsageError
 from components.registry import glance
+from pipelines import holding, runs
 from pipelines.config import RunConfig, load_run
+from pipelines.keys import differing
 from pipelines.plan import Forced, Outlook, Planner, matches
 from pipelines.progress import Screen, screen
 from pipelines.receipt import Report, Step
+from pipelines.runs import RunRecord, Wishes
 from pipelines.train import Outcome, chain
 
 if TYPE_CHECKING:
     import argparse
 
 
-class Wishes(NamedTuple):
-    """What a user asks of a run beyond its config."""
-
-    assignments: tuple[str, ...] = ()
-    force: tuple[str, ...] = ()
-    start: str | None = None
-    network: str = "allowed"
-    """`allowed` or `refused`."""
-
-    @classmethod
-    def of(cls, options: "argparse.Namespace") -> Self:
-        """The wishes of a command line."""
-        offline = vars(options).get("offline", False)
-        return cls(
-            tuple(options.assignments),
-            tuple(options.force),
-            options.start,
-            "refused" if offline else "allowed",
-        )
+def wishes_of(options: "argparse.Namespace") -> Wishes:
+    """The wishes of a command line."""
+    return Wishes(
+        assignments=tuple(options.assignments),
+        force=tuple(options.force),
+        start=options.start,
+        network="refused" if vars(options).get("offline", False) else "allowed",
+    )
 
 
 class Latest(NamedTuple):
@@ -53,24 +45,54 @@ class Latest(NamedTuple):
 
 def run(file: Path, wishes: Wishes) -> Report:
     """The report of a run; steps whose result is stored are not executed."""
+    return _run(load_run(file, wishes.assignments), wishes, file, None)
+
+
+def resume(name: str) -> Report:
+    """The report of a run that goes on: its own config and wishes, its last checkpoint.
+
+    Raises:
+        UsageError: there is no such run, or it is running or finished.
+        ConfigError: this code reads its config no more.
+    """
+    before = runs.find(name)
+    runs.demand_resumable(before)
+    try:
+        config = RunConfig.model_validate_json(json.dumps(before.config))
+    except ValidationError as error:
+        raise ConfigError(
+            f"the config of run {before.id} does not fit this code: {error.errors()[0]['msg']}",
+            f"go back to the code that began it, or: athanor run {before.file}",
+        ) from None
+    return _run(config, before.wishes, Path(before.file), before)
+
+
+def _run(config: RunConfig, wishes: Wishes, file: Path, before: RunRecord | None) -> Report:
+    """Execute what is not stored; `before` is the run that goes on, else a new one begins."""
     begun = time.monotonic()
-    config = load_run(file, wishes.assignments)
     shown = screen()
     try:
+        if before is not None:
+            shown.note(_going_on(config, before))
         _obtain(config, wishes, shown)
-        planner, outcome = _planned(config, wishes)
-        if planner.complete:
-            steps = tuple(
-                Step(name=o.name, state="cached", reason="; ".join(o.reasons[:1]), seconds=0.0)
-                for o in planner.outlooks
+        done = before.set_aside if before else ()
+        planner, outcome = _planned(config, wishes, done)
+        if not planner.complete:
+            to_run = [o.name for o in planner.outlooks if o.state != "cached"]
+            shown.note(
+                f"{len(planner.outlooks) - len(to_run)} steps cached, to run: {', '.join(to_run)}"
             )
-            latest = _latest(config)
-            return _report(config, outcome, steps, latest, (time.monotonic() - begun, ()))
-        to_run = [o.name for o in planner.outlooks if o.state != "cached"]
-        shown.note(
-            f"{len(planner.outlooks) - len(to_run)} steps cached, to run: {', '.join(to_run)}"
+            from pipelines import child
+
+            child.warm(any(name.startswith("validate-") for name in to_run))
+            return _executed(config, (wishes, file, before), shown, begun)
+        steps = tuple(
+            Step(name=o.name, state="cached", reason="; ".join(o.reasons[:1]), seconds=0.0)
+            for o in planner.outlooks
         )
-        return _executed(config, wishes, shown, begun, file)
+        if before is not None:
+            _found_complete(before, outcome, steps)
+        return _report(config, outcome, steps, _latest(config), (time.monotonic() - begun, ()))
     finally:
         shown.close()
 
@@ -121,13 +143,15 @@ def plan_document(outlooks: tuple[Outlook, ...]) -> dict[str, Any]:
     }
 
 
-def _planned(config: RunConfig, wishes: Wishes) -> tuple[Planner, Outcome]:
+def _planned(
+    config: RunConfig, wishes: Wishes, done: Sequence[str] = ()
+) -> tuple[Planner, Outcome]:
     """The chain read once by a planner, and the outcome where every step is cached.
 
     Raises:
         UsageError: a forced step is none of this config's.
     """
-    planner = Planner(config.name, Forced(wishes.force, wishes.start))
+    planner = Planner(config.name, Forced(wishes.force, wishes.start, done))
     outcome = chain(planner, config)
     _demand_steps((*wishes.force, *filter(None, (wishes.start,))), planner.outlooks)
     return planner, outcome
@@ -164,24 +188,60 @@ def _obtain(config: RunConfig, wishes: Wishes, shown: Screen) -> None:
     pull(lacking, network=Network.ALLOWED)
 
 
-def _executed(config: RunConfig, wishes: Wishes, shown: Screen, begun: float, file: Path) -> Report:
+def _executed(
+    config: RunConfig, asked: tuple[Wishes, Path, RunRecord | None], shown: Screen, begun: float
+) -> Report:
     """Start the engines, read the chain with them, record what happened."""
-    from pipelines import child, engine
+    from pipelines import engine
 
-    run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{config.name}-{secrets.token_hex(2)}"
-    child.warm()
-    with engine.running(shown) as engines:
-        # Its import sets up Prefect's logging: what ends a run is told once, by the command.
-        import prefect.main  # noqa: F401
+    wishes, file, before = asked
+    if before is not None:
+        held = holding.again(before.id)
+    else:
+        document = config.model_dump(mode="json")
+        held = holding.begin(config.name, document, config.digest, (_placed(file), wishes))
+    with holding.at_work(held):
+        forced = Forced(wishes.force, wishes.start, held.record.set_aside)
+        with engine.running(shown) as engines:
+            # Its import sets up Prefect's logging: what ends a run is told once, by the command.
+            import prefect.main  # noqa: F401
 
-        logging.getLogger("prefect").setLevel(logging.CRITICAL)
-        result = engines.execute(config, Forced(wishes.force, wishes.start), run_id, file)
-    latest = Latest(run_id, result.mlflow_run_id)
-    if any(step.state == "executed" for step in result.steps):
-        for place in _latest_places(config):
-            files.write_sealed(place, latest._asdict())
-    extra = (time.monotonic() - begun, tuple(result.notes))
-    return _report(config, result.outcome, result.steps, latest, extra)
+            logging.getLogger("prefect").setLevel(logging.CRITICAL)
+            result = engines.execute(config, forced, held, file)
+        latest = Latest(held.id, result.mlflow_run_id)
+        extra = (time.monotonic() - begun, tuple(result.notes))
+        report = _report(config, result.outcome, result.steps, latest, extra)
+        held.end("refused" if report.exit_code else "completed", report.exit_code)
+    return report
+
+
+def _found_complete(before: RunRecord, outcome: Outcome, steps: tuple[Step, ...]) -> None:
+    """Nothing is left to do of a run that ended between its last step and its end."""
+    refused = outcome.decision.outcome == "refused"
+    with holding.at_work(holding.again(before.id)) as held:
+        for step in steps:
+            held.step_done(step.name, None, "cached", (step.reason, step.seconds))
+        held.end("refused" if refused else "completed", 4 if refused else 0)
+
+
+def _placed(file: Path) -> str:
+    """A config's place in the project; of one outside, its whole path."""
+    whole = file.resolve()
+    inside = whole.is_relative_to(project.root())
+    return str(whole.relative_to(project.root()) if inside else whole)
+
+
+def _going_on(config: RunConfig, before: RunRecord) -> str:
+    """What a resumed run says first: its file may say something else by now."""
+    text = f"going on with run {before.id}, which {before.state} at {before.last.ended}"
+    try:
+        now = load_run(project.root() / before.file, before.wishes.assignments)
+    except AthanorError:
+        return f"{text}; {before.file} is no such config any more: the run's own counts"
+    changes = differing(before.config, now.model_dump(mode="json"))
+    if not changes:
+        return text
+    return f"{text}; {before.file} differs by now, the run's own counts: {'; '.join(changes[:5])}"
 
 
 def _report(
@@ -205,13 +265,5 @@ def _report(
 
 def _latest(config: RunConfig) -> Latest:
     """The run that executed a step of this very config last, else of its name."""
-    for place in _latest_places(config):
-        with suppress(OSError, ValueError, KeyError):
-            known = files.read_sealed(place)
-            return Latest(known["run_id"], known["mlflow_run_id"])
-    return Latest("unknown", None)
-
-
-def _latest_places(config: RunConfig) -> tuple[Path, Path]:
-    folder = project.home() / "runs" / config.name
-    return folder / f"{config.digest[:16]}.json", folder / "latest.json"
+    known = runs.executed_last(config.name, config.digest)
+    return Latest(known.id, known.mlflow_run_id) if known else Latest("unknown", None)

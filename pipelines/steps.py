@@ -24,6 +24,7 @@ from components.records import Record
 from components.steps.rescore import Champion
 from components.tracking.tracker import Status, Tracker
 from pipelines import child, sealed
+from pipelines.holding import Held
 from pipelines.keys import (
     Call,
     bind,
@@ -35,7 +36,7 @@ from pipelines.keys import (
     stored,
 )
 from pipelines.locks import KernelLocks
-from pipelines.plan import Forced, Outlook, Planner, keeps, why_run
+from pipelines.plan import Forced, Outlook, Planner, keeps, version_of, why_run
 from pipelines.progress import Screen
 
 
@@ -99,8 +100,9 @@ class Trace(NamedTuple):
 class Runner(Planner):
     """Reads the chain by executing it; a stored result is shown in Prefect as cached."""
 
-    def __init__(self, run: str, forced: Forced, screen: Screen, trace: Trace) -> None:
+    def __init__(self, run: str, forced: Forced, screen: Screen, told: tuple[Held, Trace]) -> None:
         super().__init__(run, forced)
+        self.held, trace = told
         self.screen = screen
         self.trace = trace
         self.executed: list[Executed] = []
@@ -112,7 +114,7 @@ class Runner(Planner):
         call = bind(name, step, args, kwargs)
         of = document(call)
         this = key(of)
-        forced = self.forced(name)
+        forced = self.forced(name) and this not in self.forced.done
         there = (result_folder() / this).exists()
         found = None if forced or not keeps(call) else stored(this)
         reasons = ("stored",) if found else why_run(self.run, self.forced, call, of)
@@ -122,6 +124,7 @@ class Runner(Planner):
             (result_folder() / this).unlink(missing_ok=True)  # its objects are gone or damaged
         if forced:
             _forget(this)
+            self._began_anew(this)
         ran: list[float] = []
         record = unit(_Work(self, call, this, of, reasons, ran))
         seconds = ran[0] if ran else time.monotonic() - begun
@@ -131,9 +134,19 @@ class Runner(Planner):
             if stored(this) is None:
                 raise child.StepBroken(f"the result of {name} could not be stored under {this}")
             remember(self.run, name, of)
-        self.screen.step_done(name, state, seconds)
-        self.executed.append(Executed(name, state, "; ".join(reasons[:3]), round(seconds, 3)))
+        self._done(Executed(name, state, "; ".join(reasons[:3]), round(seconds, 3)), this)
         return record
+
+    def _began_anew(self, what: str) -> None:
+        """A forced step is forced once a run, however often the run is interrupted."""
+        self.forced.done.add(what)
+        self.held.set_aside(what)
+
+    def _done(self, step: Executed, key: str | None) -> None:
+        self.screen.step_done(step.name, step.state, step.seconds)
+        self.held.known(mlflow_run_id=self.trace.tracker.run_id(self.trace.parent) or None)
+        self.held.step_done(step.name, key, step.state, (step.reason, step.seconds))
+        self.executed.append(step)
 
     def decided(self, registered: RegisteredModel, gate: GateConfig) -> Decision | None:
         """The stored decision, its two steps shown as cached."""
@@ -142,8 +155,7 @@ class Runner(Planner):
         if decision is not None:
             for outlook in self.outlooks[before:]:
                 _shown_as_cached(outlook)
-                self.screen.step_done(outlook.name, "cached", 0.0)
-                self.executed.append(Executed(outlook.name, "cached", outlook.reasons[0], 0.0))
+                self._done(Executed(outlook.name, "cached", outlook.reasons[0], 0.0), None)
         return decision
 
     def decide(self, decision: Decision) -> Decision:
@@ -151,6 +163,8 @@ class Runner(Planner):
         from components import history
 
         store_decision(decision)
+        if self.forced.names or self.forced.start:
+            self._began_anew(version_of(decision.registered))
         verdict, version = decision.verdict, decision.registered
         if decision.outcome == "refused" and verdict is not None:
             failed = [f"{c.rule}: {c.observed}" for c in verdict.checks if not c.passed]
@@ -202,6 +216,7 @@ def _execute(work: _Work) -> Record:
         files.write_json(folder / "lineage.json", runner.lineage)
     begun = time.monotonic()
     runner.screen.step_started(call.name, work.reasons)
+    runner.held.step_started(call.name, work.key, "; ".join(work.reasons[:3]))
     handle = runner.trace.begin(call, work.document, folder / "journal.jsonl")
     status: Status = "FAILED"
     try:

@@ -21,6 +21,10 @@ def _data(options: Namespace) -> int:
     return data.exit_code(found)
 
 
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 def _up_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--mlflow-port", type=int)
     parser.add_argument("--prefect-port", type=int)
@@ -28,11 +32,12 @@ def _up_arguments(parser: ArgumentParser) -> None:
 
 def _up(options: Namespace) -> int:
     from components import project
-    from pipelines import servers
+    from pipelines import reaping, servers
 
     named = {"mlflow": options.mlflow_port, "prefect": options.prefect_port}
     ports = {name: port for name, port in named.items() if port is not None}
-    up = servers.up(project.home(), ports, lambda text: print(text, file=sys.stderr))
+    up = servers.up(project.home(), ports, _say)
+    reaping.after_up(_say)
     lines = [f"{name:<8} {link}" for name, link in up.links.items()]
     lines.append(f"The Prefect page asks once for what stands in {up.secret}")
     answer(options, up.model_dump(mode="json"), "\n".join(lines))

@@ -30,7 +30,7 @@ def _run(options: Namespace) -> int:
         print(f"athanor: reading {options.config}", file=sys.stderr, flush=True)
     from pipelines import receipt, running
 
-    report = running.run(Path(options.config), running.Wishes.of(options))
+    report = running.run(Path(options.config), running.wishes_of(options))
     answer(options, receipt.as_json(report), receipt.as_text(report))
     return report.exit_code
 
@@ -38,7 +38,7 @@ def _run(options: Namespace) -> int:
 def _plan(options: Namespace) -> int:
     from pipelines import running
 
-    outlooks = running.plan(Path(options.config), running.Wishes.of(options))
+    outlooks = running.plan(Path(options.config), running.wishes_of(options))
     answer(options, running.plan_document(outlooks), running.plan_text(outlooks))
     return 0
 
@@ -52,7 +52,7 @@ def _why_arguments(parser: ArgumentParser) -> None:
 def _why(options: Namespace) -> int:
     from pipelines import running
 
-    found = running.why(Path(options.config), options.step, running.Wishes.of(options))
+    found = running.why(Path(options.config), options.step, running.wishes_of(options))
     answer(options, running.plan_document(found), running.why_text(found))
     return 0
 

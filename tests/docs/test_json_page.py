@@ -16,9 +16,10 @@ from components.history import Event, Finding
 from components.records import Record
 from components.registry import verifying
 from components.signing import PublicKey
-from pipelines import cli, predicting, receipt, running, servers, shelf, trust
+from pipelines import cli, listing, logs, predicting, receipt, running, servers, shelf, trust
 from pipelines.plan import Outlook
 from pipelines.predicting import Answer, Answers
+from pipelines.runs import Attempt, Failure, RunRecord, StepRecord, Wishes
 from pipelines.starting import Server
 from tests.docs import pages
 from tests.docs.reports import a_report
@@ -95,8 +96,31 @@ def dumped(*records: Record) -> list[Any]:
 
 def test_a_run(tmp_path: Path) -> None:
     reports = [a_report(tmp_path, outcome) for outcome in ("promoted", "refused")]
-    demand_alike("`athanor run`", *map(receipt.as_json, reports))
+    demand_alike("`athanor run` and `athanor resume`", *map(receipt.as_json, reports))
     assert [report.exit_code for report in reports] == [0, 4]
+
+
+def test_runs_and_logs() -> None:
+    steps = (
+        StepRecord(name="finetune", key="k", state="failed", reason="new", begun="2026-01-01"),
+    )
+    record = RunRecord(
+        id="20260101-000000-tiny-abcd",
+        name="tiny",
+        file="configs/tiny.yaml",
+        config={},
+        config_digest="d",
+        wishes=Wishes(),
+        attempts=(Attempt(owner="host boot 1 2", begun="2026-01-01", steps=steps),),
+    )
+    failure = Failure(kind="ConfigError", message="no")
+    failed = record.ended("failed", "2026-01-02", exit_code=2, error=failure)
+    told = failed.changed(mlflow_run_id="m", prefect_run_id="p")
+    rows = [listing.row(one) for one in (record, told)]
+    moving = rows[1].model_copy(update={"done": 1, "total": 2.5})
+    demand_alike("`athanor runs`", listing.document((rows[0], moving)))
+    line = logs.Line("2026-01-01", "run", "begun")
+    demand_alike("`athanor logs`", logs.document(record, [line]))
 
 
 def test_plan_and_why() -> None:

@@ -1,11 +1,13 @@
 """Reads the chain without Prefect: `python direct.py CONFIG UNTIL`.
 
 Executes in its own process and stores as the Runner does, up to a step; prints which steps it
-executed and which ones reach a symbol (`module:name`) given as a third argument.
+executed and which ones reach a symbol (`module:name`) given as a third argument. Benchmarks read
+the chain with it too.
 """
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,10 +15,13 @@ from typing import Any
 
 from components import project, workspace
 from components.records import Record
-from pipelines.config import load_run
+from pipelines.config import RunConfig, load_run
 from pipelines.keys import bind, document, keep, key, remember, stored
 from pipelines.plan import Forced, Planner
 from pipelines.train import chain
+
+REGISTRY = "register"
+"""The first step that needs MLflow."""
 
 
 class Enough(Exception):
@@ -26,12 +31,19 @@ class Enough(Exception):
 class Direct(Planner):
     """Executes what is not stored, here."""
 
-    def __init__(self, run: str, until: str, symbol: str) -> None:
+    def __init__(self, run: str, until: str = REGISTRY, symbol: str = "") -> None:
         super().__init__(run, Forced())
         self.until = until
         self.symbol = symbol
         self.executed: list[str] = []
         self.reaching: list[str] = []
+        self.results: dict[str, Any] = {}
+
+    def read(self, config: RunConfig) -> dict[str, Any]:
+        """The record of each step before the last one."""
+        with suppress(Enough):
+            chain(self, config)
+        return self.results
 
     def __call__(self, name: str, step: Callable[..., Record], *args: Any, **kwargs: Any) -> Record:
         if name == self.until:
@@ -43,11 +55,14 @@ class Direct(Planner):
             self.reaching.append(name)
         found = stored(this)
         if found is None:
+            begun = time.monotonic()
             with workspace.opened(project.home() / "work" / this):
                 found = step(**call.arguments)
             keep(this, found)
             self.executed.append(name)
+            sys.stderr.write(f"  {name}: {time.monotonic() - begun:.1f} s\n")
         remember(self.run, name, of)
+        self.results[name] = found
         return found
 
 
@@ -56,8 +71,7 @@ def main() -> None:
     config, until, symbol = (*sys.argv[1:], "")[:3]
     run = load_run(Path(config))
     direct = Direct(run.name, until, symbol)
-    with suppress(Enough):
-        chain(direct, run)
+    direct.read(run)
     sys.stdout.write(json.dumps({"executed": direct.executed, "reaching": direct.reaching}))
 
 

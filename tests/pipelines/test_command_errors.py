@@ -20,7 +20,7 @@ TINY = "configs/tiny.yaml"
     ("words", "message"),
     [
         (("runn", TINY), "did you mean run?"),
-        (("fly",), "there are: run, plan, why, predict"),
+        (("fly",), "there are: run, plan, why, resume"),
         ((), "the following arguments are required: COMMAND"),
         (("run",), "the following arguments are required: config"),
         (("run", TINY, "--sett", "a=1"), "athanor run takes no '--sett'\n  -> did you mean --set?"),

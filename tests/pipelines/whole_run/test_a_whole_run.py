@@ -1,175 +1,27 @@
 """The small project from raw data to a champion, with the real Prefect and MLflow, told in order.
 
-Each fixture is one command after the one before it; a test looks at what it left.
+A test looks at what the command of a fixture left.
 """
 
-import contextlib
-import json
-import os
-import sqlite3
-import textwrap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from components import mlflow_store
-from pipelines import cli
 from tests.pipelines import small_project
 from tests.pipelines.small_project import STEPS, Said
-
-pytestmark = pytest.mark.slow
-
-RUN = ("run", "configs/tiny.yaml", "--json")
-REFUSED = ("--set", "gate.max_size_bytes=1", "--set", "finetune.seed=7")
-
-
-class Story(NamedTuple):
-    """The project, its home, and our packages."""
-
-    project: Path
-    home: Path
-    paths: tuple[Path, ...]
-
-    def run(self, *more: str) -> Said:
-        """`athanor run configs/tiny.yaml --json`, as a user does."""
-        return small_project.athanor(self.project, self.home, (*RUN, *more), *self.paths)
-
-    def count(self, table: str) -> int:
-        """Rows of a table of MLflow's or Prefect's database."""
-        name = {"flow_run": "prefect", "task_run": "prefect"}.get(table, "mlflow")
-        return self.ask(name, f"SELECT count(*) FROM {table}")[0][0]
-
-    def ask(self, database: str, query: str) -> list[tuple[Any, ...]]:
-        """Rows from MLflow's or Prefect's database."""
-        place = self.home / database / f"{database}.db"
-        with contextlib.closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True)) as connection:
-            return connection.execute(query).fetchall()
-
-    def record(self, name: str, document: dict[str, Any]) -> dict[str, Any]:
-        """The stored result of a step that `plan` knows the key of."""
-        [key] = [step["key"] for step in document["steps"] if step["name"] == name]
-        return json.loads(json.loads((self.home / "cache" / key).read_bytes())["result"])["data"]
-
-
-def states(document: dict[str, Any]) -> dict[str, str]:
-    return {step["name"]: step["state"] for step in document["steps"]}
-
-
-def executed(document: dict[str, Any]) -> set[str]:
-    return {name for name, state in states(document).items() if state == "executed"}
-
-
-def but_for_time(document: dict[str, Any]) -> dict[str, Any]:
-    """A run's document without its seconds and without how each step came by its result."""
-    run = {name: value for name, value in document["run"].items() if name != "seconds"}
-    steps = [step["name"] for step in document["steps"]]
-    return {**document, "run": run, "steps": steps}
-
-
-@pytest.fixture(scope="module")
-def story(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
-    folder = tmp_path_factory.mktemp("story")
-    watched = folder / "watched"
-    watched.mkdir()
-    (watched / "sitecustomize.py").write_text(WATCHER)
-    return Story(small_project.write(folder / "tiny"), folder / "home", (source, watched))
-
-
-STARTS = ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.exec", "socket.connect")
-WATCHER = f"STARTS = {STARTS}\n" + textwrap.dedent(
-    """
-    import atexit, os, sys
-    if "WATCHED" in os.environ:
-        seen = []
-        sys.addaudithook(lambda event, args: seen.append(event) if event in STARTS else None)
-        atexit.register(
-            lambda: open(os.environ["WATCHED"], "w").write("\\n".join([*seen, *sys.modules]))
-        )
-    """
+from tests.pipelines.whole_run.story import (
+    REFUSED,
+    RUN,
+    STARTS,
+    Story,
+    but_for_time,
+    executed,
+    states,
 )
 
-
-@pytest.fixture(scope="module")
-def first(story: Story) -> Said:
-    said = story.run()
-    assert said.code == 0, said.err
-    return said
-
-
-@pytest.fixture(scope="module")
-def again(story: Story, first: Said) -> dict[str, Any]:
-    """The same command at once again, and what it touched."""
-    marks = story.home / "prefect/embedded.json"
-    before = (marks.stat().st_mtime_ns, marks.read_bytes())
-    counts = [story.count(table) for table in ("runs", "flow_run", "task_run")]
-    os.environ["WATCHED"] = str(story.home / "watched.txt")
-    try:
-        said = story.run()
-    finally:
-        del os.environ["WATCHED"]
-    assert said.code == 0, said.err
-    return {
-        "document": said.json,
-        "watched": (story.home / "watched.txt").read_text().splitlines(),
-        "counts": (counts, [story.count(table) for table in ("runs", "flow_run", "task_run")]),
-        "marks": (before, (marks.stat().st_mtime_ns, marks.read_bytes())),
-    }
-
-
-@pytest.fixture(scope="module")
-def damaged(story: Story, again: dict[str, Any]) -> dict[str, Any]:
-    """One step's weights are deleted, another's are corrupted."""
-    plan = small_project.athanor(
-        story.project, story.home, ("plan", "configs/tiny.yaml", "--json"), *story.paths
-    ).json
-    names = {
-        step: story.record(step, plan)["files"]["weights.safetensors"]
-        for step in ("pretrain", "finetune")
-    }
-    places = {step: story.home / "objects" / sha[:2] / sha for step, sha in names.items()}
-    places["pretrain"].unlink()
-    bits = bytearray(places["finetune"].read_bytes())
-    bits[-1] ^= 1
-    places["finetune"].write_bytes(bits)
-    said = story.run()
-    assert said.code == 0, said.err
-    return {"document": said.json, "whole": [place.exists() for place in places.values()]}
-
-
-@pytest.fixture(scope="module")
-def judged_again(story: Story, damaged: dict[str, Any]) -> Said:
-    return story.run("--force", "judge")
-
-
-@pytest.fixture(scope="module")
-def from_baseline(story: Story, judged_again: Said) -> Said:
-    return story.run("--from", "baseline-linear")
-
-
-@pytest.fixture(scope="module")
-def refused(story: Story, from_baseline: Said) -> Said:
-    return story.run(*REFUSED)
-
-
-@pytest.fixture(scope="module")
-def refused_again(story: Story, refused: Said) -> Said:
-    return story.run(*REFUSED)
-
-
-@pytest.fixture
-def here(story: Story, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs a command of the story in this process."""
-    monkeypatch.chdir(story.project)
-    monkeypatch.setenv("ATHANOR_HOME", str(story.home))
-
-    def run(*words: str) -> Said:
-        capsys.readouterr()
-        code = cli.run(words)
-        printed = capsys.readouterr()
-        return Said(code, printed.out, printed.err)
-
-    return run
+pytestmark = pytest.mark.slow
 
 
 # The first run.
@@ -223,11 +75,8 @@ def test_mlflow_has_one_parent_a_child_a_step_and_trials_below_the_search(
 ) -> None:
     client = mlflow_store.client(f"sqlite:///{story.home}/mlflow/mlflow.db")
     experiment = client.get_experiment_by_name("tiny").experiment_id
-    runs = [
-        run
-        for run in client.search_runs([experiment])
-        if run.info.start_time / 1000 < (story.home / "runs/tiny/latest.json").stat().st_mtime
-    ]
+    ended = (story.home / f"runs/{first.json['run']['id']}.json").stat().st_mtime
+    runs = [run for run in client.search_runs([experiment]) if run.info.start_time / 1000 < ended]
     [parent] = [run for run in runs if run.data.tags.get("athanor.stage") == "pipeline"]
     assert parent.info.run_id == first.json["run"]["mlflow_run_id"]
     assert parent.info.run_name == first.json["run"]["id"]

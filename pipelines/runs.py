@@ -1,0 +1,235 @@
+"""What each run was asked, what it does and what became of it: a record a run, in the home.
+
+`runs/<id>.json` is the record; the process that works on the run keeps it up to date.
+`runs/open/<id>` says which process that is, for as long as it works; the file's time of change is
+its heartbeat. `runs/left/<id>` stands for a dead run that servers may still show as running.
+"""
+
+import difflib
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from components import files, project
+from components.errors import UsageError
+from components.records import Record
+
+State = Literal["running", "completed", "refused", "failed", "interrupted", "crashed"]
+StepState = Literal["running", "executed", "cached", "failed", "interrupted", "crashed"]
+FINISHED: tuple[State, ...] = ("completed", "refused")
+
+SERVERS = ("prefect", "mlflow")
+ID = re.compile(r"\d{8}-\d{6}-(?P<name>.+)-[0-9a-f]{4}")
+
+
+class Wishes(Record):
+    """What a user asks of a run beyond its config."""
+
+    assignments: tuple[str, ...] = ()
+    force: tuple[str, ...] = ()
+    start: str | None = None
+    network: Literal["allowed", "refused"] = "allowed"
+
+
+class StepRecord(Record):
+    """One step of an attempt."""
+
+    name: str
+    key: str | None
+    state: StepState
+    reason: str
+    begun: str
+    seconds: float | None = None
+
+
+class Failure(Record):
+    """The error that ended an attempt."""
+
+    kind: str
+    message: str
+    remedy: str = ""
+
+
+class Attempt(Record):
+    """One process at work on a run."""
+
+    owner: str
+    """Host, boot, number and start of the process."""
+    begun: str
+    """UTC, ISO 8601, as every time here."""
+    ended: str | None = None
+    """Of a crashed one: its last sign of life."""
+    state: State = "running"
+    exit_code: int | None = None
+    error: Failure | None = None
+    steps: tuple[StepRecord, ...] = ()
+    mlflow_run_id: str | None = None
+    prefect_run_id: str | None = None
+    logs: dict[str, tuple[int, int | None]] = {}
+    """Server -> length of its log at the attempt's begin and end, in bytes."""
+
+
+class RunRecord(Record):
+    """A run: what was asked, and each attempt to do it."""
+
+    id: str
+    name: str
+    """Of the config."""
+    file: str
+    config: dict[str, Any]
+    """The whole checked config, assignments included."""
+    config_digest: str
+    wishes: Wishes
+    set_aside: tuple[str, ...] = ()
+    """Keys of forced steps, and versions of forced decisions, that began anew already."""
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def last(self) -> Attempt:
+        """The attempt that counts."""
+        return self.attempts[-1]
+
+    @property
+    def state(self) -> State:
+        """What became of the run."""
+        return self.last.state
+
+    @property
+    def mlflow_run_id(self) -> str | None:
+        """The run in MLflow, of the last attempt that it is known of."""
+        known = [one.mlflow_run_id for one in self.attempts if one.mlflow_run_id]
+        return known[-1] if known else None
+
+    def ended(self, state: State, at: str, **facts: Any) -> "RunRecord":
+        """The record after its last attempt ended; a step that was at work ended with it."""
+        stopped = "failed" if state in FINISHED else state
+        steps = tuple(
+            step.model_copy(update={"state": stopped}) if step.state == "running" else step
+            for step in self.last.steps
+        )
+        return self.changed(state=state, ended=at, steps=steps, **facts)
+
+    def changed(self, **facts: Any) -> "RunRecord":
+        """The record with other facts of its last attempt."""
+        attempts = (*self.attempts[:-1], self.last.model_copy(update=facts))
+        return self.model_copy(update={"attempts": attempts})
+
+
+def demand_resumable(record: RunRecord) -> None:
+    """Refuse a run that is running or finished.
+
+    Raises:
+        UsageError: it is; the message says where it runs.
+    """
+    if record.state == "running":
+        host, _, pid, _ = record.last.owner.split(" ")
+        raise UsageError(
+            f"run {record.id} is running on {host} as process {pid}",
+            f"athanor logs {record.id} -f",
+        )
+    if record.state in FINISHED:
+        raise UsageError(
+            f"run {record.id} has finished: {record.state}", f"athanor run {record.file}"
+        )
+
+
+def find(wanted: str) -> RunRecord:
+    """The run of an id, of its unambiguous beginning, or `latest`.
+
+    Raises:
+        UsageError: there is none; the remedy names near ones.
+    """
+    known = ids()
+    if wanted == "latest":
+        matching = known[:1]
+    else:
+        matching = [one for one in known if one == wanted]
+        matching = matching or [one for one in known if wanted and one.startswith(wanted)]
+    if not matching:
+        near = difflib.get_close_matches(wanted, known, 3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}? See: " if near else ""
+        raise UsageError(f"no run is called {wanted!r}", f"{hint}athanor runs")
+    if len(matching) > 1:
+        shown = ", ".join(matching[:5])
+        raise UsageError(f"{len(matching)} runs begin with {wanted!r}", f"one of: {shown}")
+    record = load(matching[0])
+    if record is None:
+        raise UsageError(f"the record of run {matching[0]} cannot be read", "athanor runs")
+    return record
+
+
+def ids(name: str = "") -> list[str]:
+    """Ids of the runs, newest first; of one config where its name is given."""
+    try:
+        names = os.listdir(folder())
+    except OSError:
+        return []
+    found = [one.removesuffix(".json") for one in names if one.endswith(".json")]
+    matches = ((one, ID.fullmatch(one)) for one in found)
+    return sorted((one for one, it in matches if it and name in ("", it["name"])), reverse=True)
+
+
+def load(run: str) -> RunRecord | None:
+    """The record of a run; None where it is gone or cannot be read."""
+    try:
+        return RunRecord.model_validate_json((folder() / f"{run}.json").read_bytes())
+    except (OSError, ValidationError, ValueError):
+        return None
+
+
+def save(record: RunRecord) -> None:
+    """Put a record on the disk."""
+    files.write_json(folder() / f"{record.id}.json", record.model_dump(mode="json"))
+
+
+def executed_last(name: str, digest: str) -> RunRecord | None:
+    """The run that executed a step of this very config last, else of its name."""
+    nearest: RunRecord | None = None
+    for one in ids(name):
+        record = load(one)
+        if record is None or record.state not in FINISHED:
+            continue
+        if any(step.state == "executed" for at in record.attempts for step in at.steps):
+            nearest = nearest or record
+            if record.config_digest == digest:
+                return record
+    return nearest
+
+
+def folder() -> Path:
+    """Where the records lie."""
+    return project.home() / "runs"
+
+
+def marker(run: str) -> Path:
+    """What stands while a process works on a run."""
+    return folder() / "open" / run
+
+
+def locked() -> Any:
+    """Held while a run changes hands."""
+    return files.locked(project.home() / "locks" / "runs.lock")
+
+
+def last_sign(record: RunRecord) -> str:
+    """When a run was last seen alive: its heartbeat, its record, the journals of its steps."""
+    keys = [step.key for step in record.last.steps if step.state == "running"]
+    journals = [project.home() / "work" / str(key) / "journal.jsonl" for key in keys]
+    signs = [marker(record.id), folder() / f"{record.id}.json", *journals]
+    seen = max(sign.stat().st_mtime for sign in signs if sign.exists())
+    return datetime.fromtimestamp(seen, UTC).isoformat(timespec="milliseconds")
+
+
+def now() -> str:
+    """UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def log_sizes() -> dict[str, int]:
+    """Server -> length of its log now, in bytes."""
+    places = {name: project.home() / "logs" / f"{name}.log" for name in SERVERS}
+    return {name: at.stat().st_size for name, at in places.items() if at.is_file()}
