@@ -1,16 +1,20 @@
 """The chain as a Prefect flow run, recorded in MLflow."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import prefect
 from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
 
 from components import project, registry
 from components.errors import ServiceUnreachable
 from components.tracking.tracker import Status, Tracker
+from pipelines import outages
 from pipelines.config import RunConfig
+from pipelines.outages import Watch
 from pipelines.plan import Forced, raw
 from pipelines.progress import Screen
 from pipelines.receipt import Report, Step, as_text
@@ -30,19 +34,31 @@ class Result(NamedTuple):
     notes: list[str]
 
 
-def execute(config: RunConfig, forced: Forced, run_id: str, screen: Screen, file: Path) -> Result:
-    """Run the chain as one flow; what happened in it is in MLflow when this returns."""
+def execute(
+    config: RunConfig, forced: Forced, run_id: str, shown: tuple[Screen, Watch], file: Path
+) -> Result:
+    """Run the chain as one flow; what happened in it is in MLflow when this returns.
+
+    Raises:
+        ServiceUnreachable: Prefect's server went away before the chain was through.
+    """
+    screen, watch = shown
     tracker = Tracker(config.name)
     trace = Trace(tracker, tracker.start_run(run_id, _tags(config, file), _params(config)))
     tracker.log_data(trace.parent, raw(config.data[0]))
     runner = Runner(config.name, forced, screen, trace)
+    done: list[Outcome] = []
+    ids: list[str] = []
 
     @prefect.flow(
         name="train", flow_run_name=run_id, validate_parameters=False, persist_result=False
     )
     def train() -> Outcome:
         """validate > prepare > pretrain > search > finetune > compress > register > judge."""
+        ids.append(str(flow_run.id))
         outcome = chain(runner, config)
+        done.append(outcome)
+        watch.wait()
         create_markdown_artifact(
             key=f"receipt-{config.name}",
             markdown=f"```\n{as_text(_interim(config, outcome, runner, run_id))}\n```",
@@ -52,7 +68,7 @@ def execute(config: RunConfig, forced: Forced, run_id: str, screen: Screen, file
 
     status: Status = "FAILED"
     try:
-        outcome = train()
+        outcome = _through(train, watch, done)
         status = "FINISHED"
         for variant in outcome.variants:
             tracker.log_variant(trace.parent, variant, outcome.data.sources[0].raw)
@@ -61,6 +77,7 @@ def execute(config: RunConfig, forced: Forced, run_id: str, screen: Screen, file
         status = "KILLED"
         raise
     finally:
+        unheard = _tell(watch, ids, status)
         if status != "FINISHED":
             tracker.finish(trace.parent, {}, {}, status)
         remaining = tracker.close(SHIPPING_S)
@@ -70,8 +87,43 @@ def execute(config: RunConfig, forced: Forced, run_id: str, screen: Screen, file
     if parent and made and any(s.name == "register" and s.state == "executed" for s in steps):
         with suppress(ServiceUnreachable):  # where a version's run is shown stops no run
             registry.nest(made.facts["run_id"], parent)
-    notes = [f"not yet in MLflow: {', '.join(remaining)}"] if remaining else []
-    return Result(outcome, steps, parent or None, tracker.problems + notes)
+    notes = [f"not yet in MLflow: {', '.join(remaining)}; athanor sync"] if remaining else []
+    return Result(outcome, steps, parent or None, tracker.problems + notes + unheard)
+
+
+def _through(train: Callable[[], Outcome], watch: Watch, done: list[Outcome]) -> Outcome:
+    """The outcome of the flow: once the chain is through, no server can spoil it.
+
+    Raises:
+        ServiceUnreachable: the server went away before.
+    """
+    try:
+        return train()
+    except Exception as error:
+        if not outages.away(error):
+            raise
+        watch.troubled = True
+        if done:
+            return done[0]
+        raise ServiceUnreachable(
+            f"the Prefect server at {watch.url} went away ({type(error).__name__})",
+            "run again when it answers: finished steps and checkpoints are kept",
+        ) from error
+
+
+STATES = {"FINISHED": "COMPLETED", "FAILED": "FAILED", "KILLED": "CRASHED"}
+
+
+def _tell(watch: Watch, ids: list[str], status: Status) -> list[str]:
+    """After an outage, tell Prefect how the run ended, or keep it; what the receipt says then."""
+    if not (watch.troubled and ids):
+        return []
+    untold = outages.account(ids[0], watch.store, STATES[status])
+    outages.keep(untold)
+    with suppress(Exception):  # it is kept, and told later
+        outages.tell(untold)
+        return []
+    return [f"Prefect at {watch.url} does not know yet how the run ended; the next run tells it"]
 
 
 def _interim(config: RunConfig, outcome: Outcome, runner: Runner, run_id: str) -> Report:

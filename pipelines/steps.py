@@ -22,7 +22,7 @@ from components.gate import Decision, GateConfig, store_decision
 from components.records import Record
 from components.steps.rescore import Champion
 from components.tracking.tracker import Status, Tracker
-from pipelines import child
+from pipelines import child, outages
 from pipelines.keys import (
     Call,
     bind,
@@ -120,6 +120,7 @@ class Runner(Planner):
         if there and found is None and keeps(call):
             (result_folder() / this).unlink(missing_ok=True)  # its objects are gone or damaged
         if forced:
+            self.trace.tracker.keep_journal(_folder(this) / "journal.jsonl")
             _forget(this)
         ran: list[float] = []
         record = unit(_Work(self, call, this, of, reasons, ran))
@@ -195,7 +196,7 @@ def _execute(work: _Work) -> Record:
     """The body of every task."""
     call, runner = work.call, work.runner
     unit = UNITS[call.function.__name__]
-    folder = project.home() / "work" / work.key
+    folder = _folder(work.key)
     folder.mkdir(parents=True, exist_ok=True)
     if call.name == "register":
         files.write_json(folder / "lineage.json", runner.lineage)
@@ -242,7 +243,11 @@ def _lineage(call: Call, key: str, of: dict[str, Any]) -> dict[str, Any]:
 
 def _forget(key: str) -> None:
     """Drop what an earlier try of a step left: a forced step starts from nothing."""
-    shutil.rmtree(project.home() / "work" / key, ignore_errors=True)
+    shutil.rmtree(_folder(key), ignore_errors=True)
+
+
+def _folder(key: str) -> Path:
+    return project.home() / "work" / key
 
 
 def _here(call: Call, folder: Path) -> Record:
@@ -292,6 +297,8 @@ def _task(call: Call, unit: Unit, name: str) -> Task:
         retries=unit.retries,
         retry_delay_seconds=2,
         retry_condition_fn=_retryable,
+        on_completion=[outages.ended],
+        on_failure=[outages.ended],
         persist_result=keeps(call),
         result_storage=result_folder(),
         result_serializer="json",
