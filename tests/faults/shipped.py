@@ -1,6 +1,7 @@
 """What a journal says and what MLflow shows of it, point by point, read apart from our reader."""
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,8 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-THINNED_FROM = 1000
-"""Points of one metric beyond this number are not all shown: a test stays below it."""
+WHOLE = 1000
+"""The first points of a metric are all shown; later ones one per cent apart, and the last."""
 
 
 class Difference(NamedTuple):
@@ -28,19 +29,24 @@ class Difference(NamedTuple):
 
 
 def written(journal: Path) -> list[tuple[str, int, float]]:
-    """Points of a journal; of a step that was reported again after a kill the first report."""
-    found: list[tuple[str, int, float]] = []
-    last: dict[str, int] = {}
+    """Points of a journal that are to be shown; of a step that was reported twice the first."""
+    curves: dict[str, list[tuple[str, int, float]]] = {}
     for line in journal.read_bytes().split(b"\n"):
         if b'"kind": "metrics"' not in line:
             continue
         entry = json.loads(line)
         for name, value in entry["values"].items():
-            if name not in last or entry["step"] > last[name]:
-                last[name] = entry["step"]
-                found.append((name, entry["step"], float(value)))
-    assert all(count < THINNED_FROM for count in Counter(name for name, _, _ in found).values())
-    return found
+            curve = curves.setdefault(name, [])
+            if not curve or entry["step"] > curve[-1][1]:
+                curve.append((name, entry["step"], float(value)))
+    return [
+        point
+        for curve in curves.values()
+        for index, point in enumerate(curve)
+        if index < WHOLE
+        or index == len(curve) - 1
+        or math.floor(100 * math.log(index)) != math.floor(100 * math.log(index - 1))
+    ]
 
 
 def difference(journal: Path, client: "MlflowClient", run_id: str) -> Difference:
