@@ -150,7 +150,7 @@ class Training:
             return 0
         return 0
 
-    def await_(self, true: Callable[[], bool], patience_s: float = 300.0) -> None:
+    def await_(self, true: Callable[[], bool], patience_s: float = 1200.0) -> None:
         """Return when it is true; the run must live."""
         deadline = time.monotonic() + patience_s
         while not true():

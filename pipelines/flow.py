@@ -21,7 +21,7 @@ from pipelines.receipt import Report, Step, as_text
 from pipelines.steps import Runner, Trace
 from pipelines.train import Outcome, chain
 
-SHIPPING_S = 60.0
+SHIPPING_S = outages.PATIENCE_S
 """How long a finished run waits for MLflow; what is left is brought by the next run."""
 
 
@@ -59,11 +59,8 @@ def execute(
         outcome = chain(runner, config)
         done.append(outcome)
         watch.wait()
-        create_markdown_artifact(
-            key=f"receipt-{config.name}",
-            markdown=f"```\n{as_text(_interim(config, outcome, runner, run_id))}\n```",
-            description=f"Receipt of {run_id}",
-        )
+        with suppress(ServiceUnreachable):  # the registry knows the champion, or is away
+            _show_receipt(_interim(config, outcome, runner, run_id))
         return outcome
 
     status: Status = "FAILED"
@@ -89,6 +86,19 @@ def execute(
             registry.nest(made.facts["run_id"], parent)
     notes = [f"not yet in MLflow: {', '.join(remaining)}; athanor sync"] if remaining else []
     return Result(outcome, steps, parent or None, tracker.problems + notes + unheard)
+
+
+def _show_receipt(report: Report) -> None:
+    """The receipt on the run's page in Prefect, as far as it is known inside the flow."""
+    try:
+        create_markdown_artifact(
+            key=f"receipt-{report.config.name}",
+            markdown=f"```\n{as_text(report)}\n```",
+            description=f"Receipt of {report.run_id}",
+        )
+    except Exception as error:
+        if not outages.away(error):
+            raise
 
 
 def _through(train: Callable[[], Outcome], watch: Watch, done: list[Outcome]) -> Outcome:

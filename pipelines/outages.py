@@ -14,15 +14,17 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from components import files, project
-from components.errors import AthanorError
+from components.errors import AthanorError, ServiceUnreachable
 from components.records import Record
 
+T = TypeVar("T")
+
 POLL_S = 2.0
-PATIENCE_S = float(os.environ.get("ATHANOR_PREFECT_PATIENCE_S", "60"))
-"""How long a finished chain waits for a server that is away."""
+PATIENCE_S = float(os.environ.get("ATHANOR_PATIENCE_S", "60"))
+"""How long a run waits where it needs a server: at the end of its flow, and for the registry."""
 SILENT_S = 60.0
 """After this an embedded server that lives but does not answer is replaced."""
 
@@ -100,6 +102,28 @@ class Watch:
             if self._restart is not None:
                 with suppress(AthanorError, OSError):  # the next look tries again
                     self._restart(time.monotonic() - self._away > SILENT_S)
+
+
+def patiently(
+    call: Callable[[], T], say: Callable[[str], None], patience_s: float = PATIENCE_S
+) -> T:
+    """The call's result, asked for again while its server is away.
+
+    Raises:
+        ServiceUnreachable: it stayed away.
+    """
+    deadline = time.monotonic() + patience_s
+    pause_s = 1.0
+    while True:
+        try:
+            return call()
+        except ServiceUnreachable as error:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise
+            say(f"{error.message}; asked again for {left_s:.0f} s")
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, 10.0)
 
 
 def answers(url: str) -> bool:

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -43,6 +44,8 @@ class Unit(NamedTuple):
 
     place: Literal["child", "here"] = "child"
     """In a process of its own, or in the run's own: for what is light or speaks to the registry."""
+    patient: bool = False
+    """Asks the registry again when that is away; for what may be done twice."""
     retries: int = 1
     """Tries after the first; only a died process is tried again, never a raised error."""
 
@@ -57,7 +60,7 @@ UNITS = {
     "evaluate": Unit(),
     "baseline": Unit(),
     "select": Unit(place="here", retries=0),
-    "register": Unit(place="here", retries=0),
+    "register": Unit(place="here", patient=True, retries=0),
     "rescore": Unit(),
     "judge": Unit(place="here", retries=0),
     "promote": Unit(place="here", retries=0),
@@ -165,10 +168,11 @@ class Runner(Planner):
         from components import registry
         from components.registry import fetching
 
-        version = registry.alias(registered.name)
+        version = outages.patiently(partial(registry.alias, registered.name), self.screen.note)
         if version is None:
             return None
-        bundle = fetching.fetch(registered.name, version)
+        fetch = partial(fetching.fetch, registered.name, version)
+        bundle = outages.patiently(fetch, self.screen.note)
         exported = bundle.adopt()
         kept = [name for name in bundle.names if name in ("inputs.json", "tokenizer.json")]
         named = {name: objects.put(bundle.folder / name) for name in kept}
@@ -209,7 +213,9 @@ def _execute(work: _Work) -> Record:
             watch = runner.screen.follow(folder / "journal.jsonl")
             record = child.run(call.entry, call.arguments, folder, watch)
         else:
-            record = _here(call, folder)
+            work_here = partial(_here, call, folder)
+            say = runner.screen.note
+            record = outages.patiently(work_here, say) if unit.patient else work_here()
         status = "FINISHED"
     except Exception:
         raise

@@ -26,7 +26,13 @@ RUN_KEY, BUNDLE, PROVENANCE = "athanor.run_key", "athanor.bundle", "athanor.prov
 NAME_PATTERN = r"^\w[\w.-]{0,99}$"
 """A name is also a file name and a part of `models:/NAME@alias`."""
 
-_AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+_AWAY = (
+    "INTERNAL_ERROR",
+    "TEMPORARILY_UNAVAILABLE",
+    "REQUEST_LIMIT_EXCEEDED",
+    "RESOURCE_EXHAUSTED",
+    "DEADLINE_EXCEEDED",
+)
 
 _REFERENCE = re.compile(r"(?P<name>[^@/:]+)(?:@(?P<alias>[^@/:]+)|/v?(?P<version>\d+))?")
 
@@ -61,15 +67,17 @@ def connection() -> Iterator["MlflowClient"]:
     """
     client = mlflow_store.client()
     from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException  # what the transfer of files raises
 
     try:
         yield client
-    except MlflowException as error:
-        if error.error_code in _AWAY:
+    except (MlflowException, RequestException) as error:
+        if isinstance(error, RequestException) or error.error_code in _AWAY:
             first = str(error).strip().splitlines()[0][:200]
             raise ServiceUnreachable(
                 f"the model registry at {mlflow_store.shown_uri()} does not answer ({first})",
-                "start it, or unset MLFLOW_TRACKING_URI to use the store in the home",
+                "start it, or unset MLFLOW_TRACKING_URI to use the store in the home; then run"
+                " again: what is done is kept",
             ) from error
         raise
 

@@ -29,6 +29,8 @@ class Proxy:
         self.struck = 0
         self.cut: list[str] = []
         """Paths of the requests whose answer was lost."""
+        self.only_cut = ""
+        """Cut only answers to requests whose path ends so."""
         self._illness: Illness = ""
         self._open = threading.Event()
         self._open.set()
@@ -97,13 +99,17 @@ class Proxy:
         with contextlib.suppress(OSError):
             while part := server.recv(1 << 16):
                 self._open.wait()
-                if self._illness == "cut" and asked and not asked[0].endswith("/search"):
+                if self._illness == "cut" and self._cuts(asked):
                     self.cut.extend(asked)
                     break
                 if self._illness == "slow":
                     time.sleep(self.delay_s)
                 client.sendall(part)
         self._close(client, server)
+
+    def _cuts(self, asked: list[str]) -> bool:
+        path = asked[0] if asked else "/search"
+        return path.endswith(self.only_cut) and not path.endswith("/search")
 
     def _reset(self) -> None:
         for one in tuple(self._pairs):

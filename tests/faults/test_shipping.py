@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from components import mlflow_store
+from components.errors import ServiceUnreachable
+from components.steps.register import RegisterConfig, register
 from components.tracking import Tracker
 from components.tracking import tracker as trackers
 from components.tracking.shipping import Shipper
@@ -16,6 +18,7 @@ from components.workspace import Workspace
 from tests.faults.proxy import Illness, Proxy
 from tests.faults.shipped import difference
 from tests.registry import stores
+from tests.registry.variants import a_prepared, a_variant
 from tests.tracking.mlflow_server import Server
 
 pytestmark = pytest.mark.slow
@@ -172,3 +175,31 @@ def test_the_comparison_sees_a_shipper_that_loses(
     found = difference(journal, mlflow_store.client(server.uri), run_id)
     assert found.lost
     assert not found.none
+
+
+@pytest.mark.parametrize("illness", ["cut", "frozen", "500s", "gone"])
+def test_a_registry_that_is_away_is_named_and_the_next_try_makes_one_version(
+    illness: Illness, proxy: Proxy, server: Server, tmp_path: Path
+) -> None:
+    """A version that was made although its answer was lost is found, not made again."""
+    config = RegisterConfig(name=f"model-{illness}")
+    variant, data = a_variant(tmp_path / "variant"), a_prepared(tmp_path)
+    proxy.be(illness)
+    if illness == "cut":
+        proxy.only_cut = "model-versions/create"
+    with pytest.raises(ServiceUnreachable, match=f"{proxy.url} does not answer") as refused:
+        register((variant,), variant.exported, config, data=data)
+    assert proxy.struck > 0
+    assert refused.value.exit_code == 5
+    there = registry_at(server, config.name)
+    assert there == ([1] if illness == "cut" else [])
+    proxy.be("")
+    made = register((variant,), variant.exported, config, data=data)
+    assert made.version == 1
+    assert registry_at(server, config.name) == [1]
+
+
+def registry_at(server: Server, name: str) -> list[int]:
+    """Versions of a name that the server itself shows."""
+    client = mlflow_store.client(server.uri)
+    return [int(one.version) for one in client.search_model_versions(f"name = '{name}'")]
