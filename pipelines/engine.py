@@ -91,3 +91,5 @@ def _watched(screen: Screen, url: str, restart: Callable[[bool], None] | None) -
         yield Engines(screen, watch)
     finally:
         watch.close()
+        if not outages.answers(url):
+            outages.drop_events()

@@ -126,7 +126,7 @@ STATES = {"FINISHED": "COMPLETED", "FAILED": "FAILED", "KILLED": "CRASHED"}
 
 def _tell(watch: Watch, ids: list[str], status: Status) -> list[str]:
     """After an outage, tell Prefect how the run ended, or keep it; what the receipt says then."""
-    if not (watch.troubled and ids):
+    if not ids or (outages.answers(watch.url) and not watch.troubled):
         return []
     untold = outages.account(ids[0], watch.store, STATES[status])
     outages.keep(untold)

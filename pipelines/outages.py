@@ -207,6 +207,18 @@ def tell(untold: Untold) -> None:
     (_folder() / f"{untold.flow_run_id}.json").unlink(missing_ok=True)
 
 
+def drop_events() -> None:
+    """Stop Prefect's client from delivering events: a process would try for minutes to end.
+
+    For a server that is away; what matters of them is kept as `Untold`.
+    """
+    from prefect.events.worker import EventsWorker
+
+    for worker in tuple(EventsWorker._instances.values()):
+        if worker._task is not None and worker._loop is not None:
+            worker._loop.call_soon_threadsafe(worker._task.cancel)
+
+
 def _events(flow_run_id: str) -> list[dict[str, Any]]:
     """The last state of each task that ended, as Prefect's engine words it."""
     from prefect.utilities.engine import emit_task_run_state_change_event
