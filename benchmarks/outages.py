@@ -77,7 +77,8 @@ def main() -> int:
     options = parser.parse_args()
     planned = schedule(options.seed, options.count, options.least, options.most)
     with tempfile.TemporaryDirectory(prefix="athanor-outages-") as folder:
-        return _play(Path(folder), planned, f"--seed {options.seed} --count {options.count}")
+        words = (f"--{name} {value}" for name, value in vars(options).items())
+        return _play(Path(folder), planned, " ".join(words))
 
 
 def _play(folder: Path, planned: list[Outage], replay: str) -> int:

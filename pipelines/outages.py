@@ -32,6 +32,7 @@ SETTINGS = {
     "PREFECT_CLIENT_MAX_RETRIES": "3",
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500,504",
     "PREFECT_API_REQUEST_TIMEOUT": "30",
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",  # else a line for each event that has to wait
 }
 """Prefect's client in a run: what the user set stays. By itself it would wait seven minutes for a
 frozen server, and give up at the first 500 (3.8.8)."""

@@ -223,9 +223,9 @@ class Tracker:
                 forget_trouble(self.uri)
                 wait_s = FIRST_WAIT_S
             except Exception as error:  # noqa: BLE001 - the edge of the thread: it must not end
-                log.warning(
-                    "tracking waits for %s: %s", mlflow_store.shown_uri(self.uri), _first(error)
-                )
+                if wait_s == FIRST_WAIT_S:  # once an outage: `athanor status` tells the rest
+                    shown = mlflow_store.shown_uri(self.uri)
+                    log.warning("tracking waits for %s: %s", shown, _first(error))
                 remember_trouble(self.uri, _first(error))
                 if self._closing.is_set():
                     self._stopped.wait(FIRST_WAIT_S)

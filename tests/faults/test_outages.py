@@ -143,6 +143,7 @@ def test_prefect_is_killed_and_mlflow_freezes(mlflow: Server, home: Path, tmp_pa
         run.kill()
     assert code == 0, said
     assert "Traceback" not in said
+    assert "EventsWorker" not in said
     assert "does not answer; the steps go on" in said
     found = difference(run.journal, mlflow_store.client(mlflow.uri), finetune_run(mlflow))
     assert found.none, found
@@ -168,7 +169,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str
 def test_mlflow_is_killed_and_a_standing_prefect_answers_500_then_nothing(
     mlflow: Server, prefect: tuple[int, str], home: Path, tmp_path: Path
 ) -> None:
-    """Prefect is still away when the chain ends: the run ends well, and the next one tells it."""
+    """Prefect is still away when the chain ends: the run ends well, and a sync tells it."""
     port, secret = prefect
     with Proxy(port) as proxy:
         address = {
@@ -194,6 +195,7 @@ def test_mlflow_is_killed_and_a_standing_prefect_answers_500_then_nothing(
             run.kill()
         assert code == 0, said
         assert "Traceback" not in said
+        assert "EventsWorker" not in said
         assert "does not know yet how the run ended" in said
         [untold] = outages.kept()
         assert untold.state == "COMPLETED"
@@ -201,8 +203,7 @@ def test_mlflow_is_killed_and_a_standing_prefect_answers_500_then_nothing(
 
         proxy.be("")
         assert state_of(proxy, secret, untold.flow_run_id) == "RUNNING"
-        again = Run(tmp_path, home, (*RUN, "--set", "name=other", "--force", "select"), **address)
-        code, said = again.end()
+        code, said = Run(tmp_path, home, ("sync",), **address).end()
         assert code == 0, said
         assert outages.kept() == ()
         assert state_of(proxy, secret, untold.flow_run_id) == "COMPLETED"
