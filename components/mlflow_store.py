@@ -4,6 +4,7 @@ By default one SQLite file and one artifact folder in the home; MLFLOW_TRACKING_
 instead. MLflow itself is imported only inside functions: it takes seconds.
 """
 
+import json
 import os
 import re
 import shutil
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
 DATABASE = "mlflow.db"
 SCHEME = "sqlite:///"
-AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+AWAY = (
+    "INTERNAL_ERROR",
+    "TEMPORARILY_UNAVAILABLE",
+    "REQUEST_LIMIT_EXCEEDED",
+    "RESOURCE_EXHAUSTED",
+    "DEADLINE_EXCEEDED",
+)
 """Error codes of a server that does not answer."""
 _ANEW = "to begin with an empty registry, move it and {} aside"
 OWNER = "athanor.owner"
@@ -31,8 +38,9 @@ OWNER = "athanor.owner"
 def settings() -> dict[str, str]:
     """Environment that MLflow must see before it is imported; what the user set stays.
 
-    Nothing is sent home, pickles are refused, a dead server costs seconds instead of the four
-    minutes of MLflow's own defaults.
+    Nothing is sent home, pickles are refused. A request is sent once: MLflow's client would send
+    every kind again after a lost answer, and a run or a version would be there twice. Who asks
+    knows what may be asked again.
     """
     return {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -43,8 +51,7 @@ def settings() -> dict[str, str]:
         "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
         "MLFLOW_UV_AUTO_DETECT": "false",
         "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -67,6 +74,18 @@ def embedded_uri() -> str:
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI where it is set, else the home's own store."""
     return os.environ.get("MLFLOW_TRACKING_URI") or embedded_uri()
+
+
+def store(uri: str) -> str:
+    """The store behind an address: the server that `athanor up` starts serves the home's own file.
+
+    Who only adds to that file does so without the server, which may be stopped at any time.
+    """
+    try:
+        own = json.loads((project.home() / "servers.json").read_bytes())["mlflow"]["url"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return uri
+    return embedded_uri() if uri.rstrip("/") == own else uri
 
 
 def client(uri: str = "") -> "MlflowClient":

@@ -157,13 +157,14 @@ def claim(home: Path) -> IO[str]:
 
 def spawn(home: Path, options: dict[str, Any], environment: dict[str, str]) -> int:
     """Start a Prefect server process that inherits socket and claim; gives its number."""
+    own = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     output = log(home)
     output.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with output.open("ab") as sink:
         handles = [options["socket"], options["claim"]]
         return subprocess.Popen(
             [sys.executable, "-m", "pipelines.embedded", json.dumps(options)],
-            env={**os.environ, **templates.import_path(), **environment},
+            env={**own, **templates.import_path(), **environment},
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=sink,
@@ -194,9 +195,30 @@ def migration(home: Path) -> dict[str, str]:
     return {"PREFECT_API_DATABASE_MIGRATE_ON_START": "false"} if known else {}
 
 
-def _launch(home: Path) -> Running:
+def revive(home: Path, url: str, ill: bool) -> None:
+    """Start the embedded server again on its port; of several runs that want it, one does.
+
+    One that lives stays as it is, unless it is `ill`: then it is killed first. SQLite's log
+    (WAL) makes a kill harmless.
+
+    Raises:
+        ResourceError: the port or the database is taken by somebody else.
+    """
+    with files.locked(home / "prefect/start.lock"):
+        running = found(home)
+        if running is not None and not (ill and not answers(f"{url}/health", timeout_s=5.0)):
+            return
+        if running is not None:
+            kernel.end((running.pid,), patience_s=1.0)
+        try:
+            _launch(home, int(url.rpartition(":")[2].partition("/")[0]))
+        except OSError as error:
+            raise ResourceError(f"the embedded Prefect server lost its address: {error}") from error
+
+
+def _launch(home: Path, port: int = 0) -> Running:
     claimed = _claim_patiently(home)
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", port))
     with claimed, listening:
         options = {
             "socket": listening.fileno(),

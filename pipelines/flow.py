@@ -1,5 +1,6 @@
 """The chain as a Prefect flow run, recorded in MLflow."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +12,10 @@ from prefect.runtime import flow_run
 from components import project, registry
 from components.errors import ServiceUnreachable
 from components.tracking.tracker import Status, Tracker
+from pipelines import outages
 from pipelines.config import RunConfig
 from pipelines.holding import Held
+from pipelines.outages import Watch
 from pipelines.plan import Forced, raw
 from pipelines.progress import Screen
 from pipelines.reaping import FLOW
@@ -20,7 +23,7 @@ from pipelines.receipt import Report, Step, as_text
 from pipelines.steps import Runner, Trace
 from pipelines.train import Outcome, chain
 
-SHIPPING_S = 60.0
+SHIPPING_S = outages.PATIENCE_S
 """How long a finished run waits for MLflow; what is left is brought by the next run."""
 
 
@@ -33,29 +36,38 @@ class Result(NamedTuple):
     notes: list[str]
 
 
-def execute(config: RunConfig, forced: Forced, held: Held, screen: Screen, file: Path) -> Result:
-    """Run the chain as one flow; what happened in it is in MLflow when this returns."""
+def execute(
+    config: RunConfig, forced: Forced, held: Held, shown: tuple[Screen, Watch], file: Path
+) -> Result:
+    """Run the chain as one flow; what happened in it is in MLflow when this returns.
+
+    Raises:
+        ServiceUnreachable: Prefect's server went away before the chain was through.
+    """
+    screen, watch = shown
     run_id = held.id
     tracker = Tracker(config.name)
     trace = Trace(tracker, tracker.start_run(run_id, _tags(config, file), _params(config)))
     tracker.log_data(trace.parent, raw(config.data[0]))
     runner = Runner(config.name, forced, screen, (held, trace))
+    done: list[Outcome] = []
+    ids: list[str] = []
 
     @prefect.flow(name=FLOW, flow_run_name=run_id, validate_parameters=False, persist_result=False)
     def train(run: str, owner: str) -> Outcome:
         """validate > prepare > pretrain > search > finetune > compress > register > judge."""
-        held.known(prefect_run_id=str(flow_run.id))
+        ids.append(str(flow_run.id))
+        held.known(prefect_run_id=ids[0])
         outcome = chain(runner, config)
-        create_markdown_artifact(
-            key=f"receipt-{config.name}",
-            markdown=f"```\n{as_text(_interim(config, outcome, runner, run_id))}\n```",
-            description=f"Receipt of {run_id}",
-        )
+        done.append(outcome)
+        watch.wait()
+        with suppress(ServiceUnreachable):  # the registry knows the champion, or is away
+            _show_receipt(_interim(config, outcome, runner, run_id))
         return outcome
 
     status: Status = "FAILED"
     try:
-        outcome = train(run_id, held.record.last.owner)
+        outcome = _through(lambda: train(run_id, held.record.last.owner), watch, done)
         status = "FINISHED"
         for variant in outcome.variants:
             tracker.log_variant(trace.parent, variant, outcome.data.sources[0].raw)
@@ -64,6 +76,7 @@ def execute(config: RunConfig, forced: Forced, held: Held, screen: Screen, file:
         status = "KILLED"
         raise
     finally:
+        unheard = _tell(watch, ids, status)
         if status != "FINISHED":
             tracker.finish(trace.parent, {}, {}, status)
         remaining = tracker.close(SHIPPING_S)
@@ -74,8 +87,56 @@ def execute(config: RunConfig, forced: Forced, held: Held, screen: Screen, file:
     if parent and made and any(s.name == "register" and s.state == "executed" for s in steps):
         with suppress(ServiceUnreachable):  # where a version's run is shown stops no run
             registry.nest(made.facts["run_id"], parent)
-    notes = [f"not yet in MLflow: {', '.join(remaining)}"] if remaining else []
-    return Result(outcome, steps, parent or None, tracker.problems + notes)
+    notes = [f"not yet in MLflow: {', '.join(remaining)}; athanor sync"] if remaining else []
+    return Result(outcome, steps, parent or None, tracker.problems + notes + unheard)
+
+
+def _show_receipt(report: Report) -> None:
+    """The receipt on the run's page in Prefect, as far as it is known inside the flow."""
+    try:
+        create_markdown_artifact(
+            key=f"receipt-{report.config.name}",
+            markdown=f"```\n{as_text(report)}\n```",
+            description=f"Receipt of {report.run_id}",
+        )
+    except Exception as error:
+        if not outages.away(error):
+            raise
+
+
+def _through(train: Callable[[], Outcome], watch: Watch, done: list[Outcome]) -> Outcome:
+    """The outcome of the flow: once the chain is through, no server can spoil it.
+
+    Raises:
+        ServiceUnreachable: the server went away before.
+    """
+    try:
+        return train()
+    except Exception as error:
+        if not outages.away(error):
+            raise
+        watch.troubled = True
+        if done:
+            return done[0]
+        raise ServiceUnreachable(
+            f"the Prefect server at {watch.url} went away ({type(error).__name__})",
+            "run again when it answers: finished steps and checkpoints are kept",
+        ) from error
+
+
+STATES = {"FINISHED": "COMPLETED", "FAILED": "FAILED", "KILLED": "CRASHED"}
+
+
+def _tell(watch: Watch, ids: list[str], status: Status) -> list[str]:
+    """After an outage, tell Prefect how the run ended, or keep it; what the receipt says then."""
+    if not ids or (outages.answers(watch.url) and not watch.troubled):
+        return []
+    untold = outages.account(ids[0], watch.store, STATES[status])
+    outages.keep(untold)
+    with suppress(Exception):  # it is kept, and told later
+        outages.tell(untold)
+        return []
+    return [f"Prefect at {watch.url} does not know yet how the run ended; the next run tells it"]
 
 
 def _interim(config: RunConfig, outcome: Outcome, runner: Runner, run_id: str) -> Report:

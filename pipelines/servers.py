@@ -87,6 +87,11 @@ def down(home: Path) -> tuple[str, ...]:
     return tuple(name for name, found in pids.items() if found)
 
 
+def known(home: Path) -> dict[str, Server]:
+    """The servers that `up` started last, by name, whether they live or not."""
+    return _read(home)
+
+
 def running(home: Path) -> Servers | None:
     """The servers that live and listen now, found in milliseconds; None when there is none."""
     found = {name: server for name, server in _read(home).items() if starting.listens(server)}

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -23,7 +24,7 @@ from components.gate import Decision, GateConfig, store_decision
 from components.records import Record
 from components.steps.rescore import Champion
 from components.tracking.tracker import Status, Tracker
-from pipelines import child, sealed
+from pipelines import child, outages, sealed
 from pipelines.holding import Held
 from pipelines.keys import (
     Call,
@@ -45,6 +46,8 @@ class Unit(NamedTuple):
 
     place: Literal["child", "here"] = "child"
     """In a process of its own, or in the run's own: for what is light or speaks to the registry."""
+    patient: bool = False
+    """Asks the registry again when that is away; for what may be done twice."""
     retries: int = 1
     """Tries after the first; only a died process is tried again, never a raised error."""
 
@@ -59,7 +62,7 @@ UNITS = {
     "evaluate": Unit(),
     "baseline": Unit(),
     "select": Unit(place="here", retries=0),
-    "register": Unit(place="here", retries=0),
+    "register": Unit(place="here", patient=True, retries=0),
     "rescore": Unit(),
     "judge": Unit(place="here", retries=0),
     "promote": Unit(place="here", retries=0),
@@ -123,6 +126,7 @@ class Runner(Planner):
         if there and found is None and keeps(call):
             (result_folder() / this).unlink(missing_ok=True)  # its objects are gone or damaged
         if forced:
+            self.trace.tracker.keep_journal(_folder(this) / "journal.jsonl")
             _forget(this)
             self._began_anew(this)
         ran: list[float] = []
@@ -179,10 +183,11 @@ class Runner(Planner):
         from components import registry
         from components.registry import fetching
 
-        version = registry.alias(registered.name)
+        version = outages.patiently(partial(registry.alias, registered.name), self.screen.note)
         if version is None:
             return None
-        bundle = fetching.fetch(registered.name, version)
+        fetch = partial(fetching.fetch, registered.name, version)
+        bundle = outages.patiently(fetch, self.screen.note)
         exported = bundle.adopt()
         kept = [name for name in bundle.names if name in ("inputs.json", "tokenizer.json")]
         named = {name: objects.put(bundle.folder / name) for name in kept}
@@ -210,7 +215,7 @@ def _execute(work: _Work) -> Record:
     """The body of every task."""
     call, runner = work.call, work.runner
     unit = UNITS[call.function.__name__]
-    folder = project.home() / "work" / work.key
+    folder = _folder(work.key)
     folder.mkdir(parents=True, exist_ok=True)
     if call.name == "register":
         files.write_json(folder / "lineage.json", runner.lineage)
@@ -224,7 +229,9 @@ def _execute(work: _Work) -> Record:
             watch = runner.screen.follow(folder / "journal.jsonl")
             record = child.run(call.entry, call.arguments, folder, watch)
         else:
-            record = _here(call, folder)
+            work_here = partial(_here, call, folder)
+            say = runner.screen.note
+            record = outages.patiently(work_here, say) if unit.patient else work_here()
         status = "FINISHED"
     except Exception:
         raise
@@ -258,7 +265,11 @@ def _lineage(call: Call, key: str, of: dict[str, Any]) -> dict[str, Any]:
 
 def _forget(key: str) -> None:
     """Drop what an earlier try of a step left: a forced step starts from nothing."""
-    shutil.rmtree(project.home() / "work" / key, ignore_errors=True)
+    shutil.rmtree(_folder(key), ignore_errors=True)
+
+
+def _folder(key: str) -> Path:
+    return project.home() / "work" / key
 
 
 def _here(call: Call, folder: Path) -> Record:
@@ -308,6 +319,8 @@ def _task(call: Call, unit: Unit, name: str) -> Task:
         retries=unit.retries,
         retry_delay_seconds=2,
         retry_condition_fn=_retryable,
+        on_completion=[outages.ended],
+        on_failure=[outages.ended],
         persist_result=keeps(call),
         result_storage=result_folder(),
         result_serializer=JSONSerializer(jsonlib=sealed.__name__),

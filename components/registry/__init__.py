@@ -59,15 +59,17 @@ def connection() -> Iterator["MlflowClient"]:
     """
     client = mlflow_store.client()
     from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException  # what the transfer of files raises
 
     try:
         yield client
-    except MlflowException as error:
-        if error.error_code in mlflow_store.AWAY:
+    except (MlflowException, RequestException) as error:
+        if isinstance(error, RequestException) or error.error_code in mlflow_store.AWAY:
             first = str(error).strip().splitlines()[0][:200]
             raise ServiceUnreachable(
                 f"the model registry at {mlflow_store.shown_uri()} does not answer ({first})",
-                "start it, or unset MLFLOW_TRACKING_URI to use the store in the home",
+                "start it, or unset MLFLOW_TRACKING_URI to use the store in the home; then run"
+                " again: what is done is kept",
             ) from error
         raise
 

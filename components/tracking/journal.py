@@ -78,8 +78,11 @@ def save(journal: Path, state: State) -> None:
     files.write_json(_beside(journal), state._asdict())
 
 
-def portions(journal: Path, state: State) -> Iterator[Portion]:
-    """The lines since `state`, in portions of at most one request; a torn last line waits."""
+def portions(journal: Path, state: State, until: int | None = None) -> Iterator[Portion]:
+    """The lines since `state`, in portions of at most one request; a torn last line waits.
+
+    Bytes from `until` on are not read: a later run of the same step wrote them.
+    """
     try:
         file = journal.open("rb")
     except FileNotFoundError:
@@ -89,6 +92,8 @@ def portions(journal: Path, state: State) -> Iterator[Portion]:
         current = _Reading(state)
         for line in file:
             if not line.endswith(b"\n"):
+                break
+            if until is not None and current.offset + len(line) > until:
                 break
             current.take(line)
             if len(current.points) >= BATCH - 100 or current.trials:

@@ -1,6 +1,7 @@
 """Making MLflow show what a note wants: each call may be repeated after any failure."""
 
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,15 +15,22 @@ from components.tracking.wanted import Wanted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 HANDLE = "athanor.handle"
 PARENT = "mlflow.parentRunId"
 MAX_PARAM, MAX_TAG, PER_BATCH = 6000, 8000, 100
 MAX_JOURNAL_BYTES = 64 << 20
 
-_BUSY = frozenset(
-    {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED"}
+_REFUSALS = frozenset(
+    {
+        "INVALID_PARAMETER_VALUE",
+        "INVALID_STATE",
+        "RESOURCE_ALREADY_EXISTS",
+        "RESOURCE_DOES_NOT_EXIST",
+    }
 )
+"""What a store that is there says to a request that it will never take."""
 
 
 class Shipper:
@@ -40,6 +48,7 @@ class Shipper:
             return
         experiment = self._experiment(wanted.experiment)
         if wanted.tried:
+            wanted.doubtful = True  # the lost request may still be on its way: see `_single`
             wanted.run_id = self._find(experiment, {HANDLE: wanted.handle})
         if not wanted.run_id:
             wanted.tried = True
@@ -66,7 +75,7 @@ class Shipper:
         state = self._states.get(wanted.handle) or journals.load(path, wanted.run_id)
         if path.exists() and path.stat().st_size == state.offset:
             return
-        for portion in journals.portions(path, state):
+        for portion in journals.portions(path, state, wanted.until):
             self.points(wanted.run_id, portion.points)
             self.params(wanted.run_id, portion.params)
             for file in portion.files:
@@ -83,7 +92,9 @@ class Shipper:
             state = self._states.get(wanted.handle) or journals.load(path, wanted.run_id)
             self.points(wanted.run_id, journals.rest(state))
             if path.is_file() and 0 < path.stat().st_size <= MAX_JOURNAL_BYTES:
-                self.file(wanted.run_id, path, path.name)
+                self.file(wanted.run_id, path, "journal.jsonl")
+        if wanted.doubtful:
+            self._single(wanted)
         self.client.set_terminated(wanted.run_id, wanted.status, wanted.ended_ms or None)
         self._states.pop(wanted.handle, None)
 
@@ -157,6 +168,8 @@ class Shipper:
             return
         from mlflow.entities import LoggedModelOutput, Metric
 
+        if not wanted.model_id and wanted.doubtful:
+            wanted.model_id = next(iter(self._models(wanted)), "")
         if not wanted.model_id:
             made = self.client.create_logged_model(
                 self._experiment(wanted.experiment),
@@ -207,9 +220,53 @@ class Shipper:
         return self._experiments[name]
 
     def _find(self, experiment: str, tags: Mapping[str, str]) -> str:
+        return next(iter(self._run_ids(experiment, tags)), "")
+
+    def _run_ids(self, experiment: str, tags: Mapping[str, str]) -> list[str]:
+        return [run.info.run_id for run in self._runs(experiment, tags)]
+
+    def _runs(self, experiment: str, tags: Mapping[str, str]) -> "list[Run]":
+        """Runs with these tags, the oldest first."""
         condition = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        found = self.client.search_runs([experiment], condition, max_results=1)
-        return found[0].info.run_id if found else ""
+        order = ["attributes.start_time ASC"]
+        found: list[Run] = []
+        page = None
+        while True:
+            page = self.client.search_runs(
+                [experiment], condition, max_results=1000, order_by=order,
+                page_token=page.token if page else None,
+            )  # fmt: skip
+            found += page
+            if not page.token:
+                return found
+
+    def _single(self, wanted: Wanted) -> None:
+        """Delete what a request made a second time because the answer to the first was lost.
+
+        A frozen server does what it was asked once it goes on, long after nobody waits for it.
+        """
+        experiment = self._experiment(wanted.experiment)
+        for run_id in self._run_ids(experiment, {HANDLE: wanted.handle}):
+            if run_id != wanted.run_id:
+                self.client.delete_run(run_id)
+        trials: dict[str, str] = {}
+        below = self._runs(experiment, {PARENT: wanted.run_id})
+        for run in sorted(below, key=lambda run: run.info.status == "RUNNING"):
+            number = run.data.tags.get("athanor.trial")
+            if number and trials.setdefault(number, run.info.run_id) != run.info.run_id:
+                self.client.delete_run(run.info.run_id)
+        for model_id in self._models(wanted):
+            if model_id != wanted.model_id:
+                self.client.delete_logged_model(model_id)
+
+    def _models(self, wanted: Wanted) -> list[str]:
+        """Models of a run, the oldest first."""
+        if not wanted.model:
+            return []
+        found = self.client.search_logged_models(
+            [self._experiment(wanted.experiment)], f"source_run_id = '{wanted.run_id}'"
+        )
+        return [one.model_id for one in sorted(found, key=lambda one: one.creation_timestamp)]
 
     def _part(self, wanted: Wanted, name: str) -> None:
         from mlflow.entities import Metric, RunTag
@@ -229,13 +286,13 @@ class Shipper:
             self.client.log_batch(run_id, metrics=values)
 
 
-def busy(error: Exception) -> bool:
-    """Whether trying again later can help: the store is away or overloaded."""
+def refused(error: Exception) -> bool:
+    """Whether the store is there and will never take this; anything else is tried again later."""
     from mlflow.exceptions import MlflowException
 
     if isinstance(error, MlflowException):
-        return error.error_code in _BUSY
-    return isinstance(error, OSError)
+        return error.error_code in _REFUSALS
+    return not isinstance(error, (OSError, json.JSONDecodeError))
 
 
 def _dataset(entry: Mapping[str, Any]) -> Any:

@@ -11,8 +11,9 @@ from typing import Any, Literal
 from components import mlflow_store, processes
 from components.artifacts import RawData, Variant
 from components.tracking.content import datasets, flat, texts, variant_metrics
-from components.tracking.shipping import Shipper, busy
-from components.tracking.wanted import Wanted, adopt, new_handle
+from components.tracking.shipping import Shipper, refused
+from components.tracking.unshipped import forget_trouble, remember_trouble
+from components.tracking.wanted import Wanted, adopt, keep_journal, new_handle
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -37,10 +38,10 @@ class Tracker:
 
         Without an experiment, a run's tag `athanor.task` names it: one experiment per task.
         """
-        self.uri = uri or mlflow_store.tracking_uri()
+        self.uri = mlflow_store.store(uri or mlflow_store.tracking_uri())
         self.experiment = experiment
         self.problems: list[str] = []
-        self._runs: dict[str, Wanted] = {}
+        self._runs = {wanted.handle: wanted for wanted in adopt(self.uri)}
         self._run_ids: dict[str, str] = {}
         self._experiments: dict[str, str] = {}
         self._failures: dict[str, int] = {}
@@ -110,7 +111,7 @@ class Tracker:
 
     def end(self, handle: str, status: Status = "FINISHED") -> None:
         """The run is over; its journal is read to the end first."""
-        self._change(handle, status=status, ended_ms=_now_ms())
+        self._end(handle, status)
 
     def finish(
         self,
@@ -123,13 +124,24 @@ class Tracker:
         metrics = {f"final/{name.removeprefix('final/')}": value for name, value in final.items()}
         with self._lock:
             shown = {**self._tags(handle), **texts(tags or {})}
-            self._change(handle, metrics=metrics, tags=shown, status=status, ended_ms=_now_ms())
+            self._change(handle, metrics=metrics, tags=shown)
+            self._end(handle, status)
 
     def run_id(self, handle: str, timeout_s: float = 0.0) -> str:
         """MLflow's id of a run; empty as long as the store has not shown it."""
         with self._shown:
             self._shown.wait_for(lambda: handle in self._run_ids, timeout_s)
             return self._run_ids.get(handle, "")
+
+    def keep_journal(self, journal: Path) -> None:
+        """A journal is about to be deleted: what is not shipped of it is put aside first."""
+        with self._lock:
+            keep_journal(journal, self._runs.values())
+
+    def unshipped(self) -> list[str]:
+        """Names of the runs that the store does not show in full yet."""
+        with self._lock:
+            return [wanted.name for wanted in self._runs.values()]
 
     def close(self, timeout_s: float = 30.0) -> list[str]:
         """Bring what is noted to the store, within this time; names of the runs that remain.
@@ -140,7 +152,7 @@ class Tracker:
         with self._lock:
             for wanted in self._runs.values():
                 if not wanted.status:
-                    wanted.status, wanted.ended_ms = "KILLED", _now_ms()
+                    wanted.end("KILLED", _now_ms())
                     wanted.save()
         self._closing.set()
         self._news.set()
@@ -150,7 +162,7 @@ class Tracker:
             for wanted in self._runs.values():
                 wanted.owner = ""
                 wanted.save()
-            return [wanted.name for wanted in self._runs.values()]
+        return self.unshipped()
 
     def _below(self, parent: str, name: str, **fields: Any) -> str:
         experiment = self._experiments[parent]
@@ -177,6 +189,13 @@ class Tracker:
         wanted = self._runs.get(handle)
         return wanted.tags if wanted else {}
 
+    def _end(self, handle: str, status: Status) -> None:
+        with self._lock:
+            if wanted := self._runs.get(handle):
+                wanted.end(status, _now_ms())
+                wanted.save()
+        self._news.set()
+
     def _change(self, handle: str, **fields: Any) -> None:
         with self._lock:
             wanted = self._runs.get(handle)
@@ -190,20 +209,24 @@ class Tracker:
     def _work(self) -> None:
         """Until closed: make the store show what is wanted; pause when it is away."""
         shipper: Shipper | None = None
-        wait_s = FIRST_WAIT_S
+        reaped, wait_s = False, FIRST_WAIT_S
         while not self._stopped.is_set():
             self._news.wait(0 if self._closing.is_set() else POLL_S)
             self._news.clear()
             try:
                 if shipper is None:
                     shipper = Shipper(self.uri)
-                    self._adopt(shipper)
+                if not reaped:
+                    shipper.reap()
+                    reaped = True
                 self._ship(shipper)
+                forget_trouble(self.uri)
                 wait_s = FIRST_WAIT_S
             except Exception as error:  # noqa: BLE001 - the edge of the thread: it must not end
-                log.warning(
-                    "tracking waits for %s: %s", mlflow_store.shown_uri(self.uri), _first(error)
-                )
+                if wait_s == FIRST_WAIT_S:  # once an outage: `athanor status` tells the rest
+                    shown = mlflow_store.shown_uri(self.uri)
+                    log.warning("tracking waits for %s: %s", shown, _first(error))
+                remember_trouble(self.uri, _first(error))
                 if self._closing.is_set():
                     self._stopped.wait(FIRST_WAIT_S)
                 else:
@@ -213,12 +236,6 @@ class Tracker:
             with self._lock:
                 if self._closing.is_set() and not self._runs:
                     return
-
-    def _adopt(self, shipper: Shipper) -> None:
-        for wanted in adopt(self.uri):
-            with self._lock:
-                self._runs.setdefault(wanted.handle, wanted)
-        shipper.reap()
 
     def _ship(self, shipper: Shipper) -> None:
         """One round over all runs, the older ones first, a run that failed last.
@@ -236,7 +253,9 @@ class Tracker:
             except Exception as error:
                 with self._lock:
                     self._runs[wanted.handle] = self._runs.pop(wanted.handle)
-                if busy(error):
+                    wanted.doubtful = True
+                    wanted.save()
+                if not refused(error):
                     raise
                 failures = self._failures[wanted.handle] = self._failures.get(wanted.handle, 0) + 1
                 if failures >= MAX_FAILURES:

@@ -7,6 +7,7 @@ kill or an outage left behind is exactly the notes that are there.
 import json
 import threading
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ class Wanted(BaseModel):
     model: dict[str, Any] = {}
     """Name, params and metrics of the one LoggedModel of a variant's run."""
     journal: str = ""
+    until: int | None = None
+    """Bytes of the journal that are this run's; what a later run adds is that one's."""
     status: str = ""
     """FINISHED, FAILED or KILLED; empty while the run goes on."""
     ended_ms: int = 0
@@ -47,9 +50,16 @@ class Wanted(BaseModel):
     run_id: str = ""
     tried: bool = False
     """A creation was sent; where no run id came back, the run may exist all the same."""
+    doubtful: bool = False
+    """An answer was lost: what was asked for may be there twice, and is looked for at the end."""
     sent: dict[str, str] = {}
     """Digest of each part that arrived; replaced, never changed in place: two threads read it."""
     model_id: str = ""
+
+    @property
+    def cared_for(self) -> bool:
+        """Whether a process that may live looks after it."""
+        return bool(self.owner) and not processes.dead(self.owner)
 
     @property
     def parts(self) -> dict[str, Any]:
@@ -61,6 +71,13 @@ class Wanted(BaseModel):
             "metrics": self.metrics,
         }
 
+    def end(self, status: str, ended_ms: int) -> None:
+        """The run is over, and so is its part of the journal."""
+        self.status, self.ended_ms = status, ended_ms
+        if self.journal and self.until is None:
+            journal = Path(self.journal)
+            self.until = journal.stat().st_size if journal.exists() else 0
+
     def save(self) -> None:
         """Put the note on the disk."""
         with _saving:
@@ -69,6 +86,9 @@ class Wanted(BaseModel):
     def forget(self) -> None:
         """The server has everything."""
         place(self.handle).unlink(missing_ok=True)
+        if Path(self.journal).parent == folder() / "journals":
+            for file in (Path(self.journal), Path(self.journal).with_suffix(".shipped.json")):
+                file.unlink(missing_ok=True)
 
 
 def new_handle() -> str:
@@ -76,9 +96,14 @@ def new_handle() -> str:
     return uuid.uuid4().hex
 
 
+def folder() -> Path:
+    """Where the notes lie."""
+    return project.home() / "tracking"
+
+
 def place(handle: str) -> Path:
     """Where the note of a run lies."""
-    return project.home() / "tracking" / f"{handle}.json"
+    return folder() / f"{handle}.json"
 
 
 def adopt(uri: str) -> list[Wanted]:
@@ -86,22 +111,41 @@ def adopt(uri: str) -> list[Wanted]:
 
     Runs that their process did not end are KILLED.
     """
-    folder = project.home() / "tracking"
     found: list[Wanted] = []
-    if not any(folder.glob("*.json")):
+    if not any(folder().glob("*.json")):
         return found
     with files.locked(project.home() / "locks" / "tracking.lock"):
-        for note in sorted(folder.glob("*.json")):
-            wanted = _read(note)
-            if wanted is None or wanted.uri != uri:
-                continue
-            if wanted.owner and not processes.dead(wanted.owner):
-                continue
-            wanted.owner = processes.this()
-            wanted.status = wanted.status or "KILLED"
-            wanted.save()
-            found.append(wanted)
-    return sorted(found, key=lambda wanted: wanted.started_ms)
+        for wanted in noted():
+            if wanted.uri == uri and not wanted.cared_for:
+                wanted.owner = processes.this()
+                if not wanted.status:
+                    wanted.end("KILLED", wanted.ended_ms)
+                wanted.save()
+                found.append(wanted)
+    return found
+
+
+def noted() -> list[Wanted]:
+    """Every note of the home, the oldest run first."""
+    found = [_read(note) for note in folder().glob("*.json")]
+    return sorted((one for one in found if one), key=lambda one: (one.started_ms, one.handle))
+
+
+def keep_journal(journal: Path, mine: Iterable[Wanted]) -> None:
+    """Put a journal that is about to be deleted aside for the notes that still refer to it.
+
+    `mine` are the notes that this process looks after.
+    """
+    held = {wanted.handle: wanted for wanted in mine}
+    with files.locked(project.home() / "locks" / "tracking.lock"):
+        for wanted in [held.get(one.handle, one) for one in noted()]:
+            if wanted.journal == str(journal.resolve()) and journal.exists():
+                if wanted.until is None:
+                    wanted.until = journal.stat().st_size
+                copy = folder() / "journals" / f"{wanted.handle}.jsonl"
+                files.copy(journal, copy)
+                wanted.journal = str(copy)
+                wanted.save()
 
 
 def _read(note: Path) -> Wanted | None:

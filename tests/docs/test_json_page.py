@@ -16,7 +16,20 @@ from components.history import Event, Finding
 from components.records import Record
 from components.registry import verifying
 from components.signing import PublicKey
-from pipelines import cli, listing, logs, predicting, receipt, running, servers, shelf, trust
+from components.tracking.syncing import Synced
+from components.tracking.unshipped import Trouble, Waiting
+from pipelines import (
+    cli,
+    listing,
+    logs,
+    predicting,
+    receipt,
+    running,
+    servers,
+    shelf,
+    status,
+    trust,
+)
 from pipelines.plan import Outlook
 from pipelines.predicting import Answer, Answers
 from pipelines.runs import Attempt, Failure, RunRecord, StepRecord, Wishes
@@ -222,6 +235,29 @@ def test_up(tmp_path: Path) -> None:
         secret=tmp_path / "secret",
     )
     demand_alike("`athanor up`", *dumped(up))
+
+
+def test_status_and_sync() -> None:
+    run = {
+        "name": "finetune", "store": "http://127.0.0.1:5000", "shown": True, "ended": False,
+        "cared_for": True, "points": 3, "since": "2026-01-01",
+    }  # fmt: skip
+    waiting = Waiting.model_validate(run)
+    trouble = Trouble(store="s", message="m", since="2026-01-01", at="2026-01-02")
+    found = status.Status(
+        servers=tuple(
+            status.Service(name="mlflow", state="up", url="u", pid=pid, users=(2,))
+            for pid in (1, None)
+        ),
+        runs=(
+            status.Work(run="r", pid=1, step="finetune", done=1.0, total=2.0, text="epoch 1"),
+            status.Work(run="r", pid=1, step=None, done=None, total=None, text=""),
+        ),
+        shipping=status.Shipping(points=3, runs=(waiting,), troubles=(trouble,), untold=1),
+    )
+    demand_alike("`athanor status`", *dumped(found))
+    synced = Synced(shipped=1, remaining=(), left_to=(waiting,), troubles=(trouble,))
+    demand_alike("`athanor sync`", *dumped(synced))
 
 
 @pytest.mark.parametrize(

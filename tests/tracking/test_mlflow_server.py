@@ -1,12 +1,7 @@
 """The same promises over HTTP, with a real MLflow server that comes late and dies."""
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 
 import pytest
 
@@ -16,48 +11,9 @@ from components.steps.register import RegisterConfig, register
 from components.tracking import Tracker
 from components.workspace import Workspace
 from tests.registry.variants import a_prepared, a_variant
+from tests.tracking.mlflow_server import Server
 
 pytestmark = pytest.mark.slow
-
-
-class Server:
-    """An MLflow server that keeps its files itself, as one for a team does."""
-
-    def __init__(self, folder, store):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.folder, self.store = folder, store
-        self.process = None
-
-    def start(self):
-        command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.store]
-        command += ["--artifacts-destination", str(self.folder), "--workers", "1"]
-        command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        environment = {**os.environ, **mlflow_store.settings()}
-        environment.pop("MLFLOW_TRACKING_URI", None)
-        self.process = subprocess.Popen(
-            command,
-            env=environment,
-            cwd=self.folder,
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for _ in range(600):
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
-                    return
-            except OSError:
-                time.sleep(0.2)
-        raise TimeoutError("the server did not come up")
-
-    def kill(self):
-        if self.process is not None:
-            os.killpg(self.process.pid, 9)
-            self.process.wait()
-            self.process = None
 
 
 @pytest.fixture
