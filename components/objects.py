@@ -1,10 +1,11 @@
 """Files named by the sha256 of their bytes: what the records of steps point to."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from components import files, project
-from components.errors import IntegrityError
+from components.errors import IntegrityError, ResourceError
 
 _verified: dict[str, tuple[int, int, int]] = {}
 
@@ -43,6 +44,14 @@ def path(name: str) -> Path:
     return place
 
 
+def size(name: str) -> int:
+    """Bytes of an object; 0 where it is absent."""
+    try:
+        return _place(name).stat().st_size
+    except OSError:
+        return 0
+
+
 def intact(name: str) -> bool:
     """Whether the object is there with the bytes of its name.
 
@@ -64,7 +73,8 @@ def intact(name: str) -> bool:
         return False
     if whole:
         _verified[name] = mark
-        files.write_bytes(_mark(name), " ".join(map(str, mark)).encode())
+        with suppress(ResourceError):  # a full disk costs the next process one more hash
+            files.write_bytes(_mark(name), " ".join(map(str, mark)).encode())
     return whole
 
 

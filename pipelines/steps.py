@@ -11,11 +11,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import CrashedRun
+from prefect.filesystems import LocalFileSystem
 from prefect.states import raise_state_exception
 from prefect.tasks import Task
 from prefect.transactions import IsolationLevel
 
-from components import files, objects, project
+from components import disk, files, objects, project
 from components.artifacts import RawData, RegisteredModel
 from components.errors import IntegrityError
 from components.gate import Decision, GateConfig, store_decision
@@ -29,6 +30,7 @@ from pipelines.keys import (
     changed_meanwhile,
     document,
     key,
+    named_objects,
     remember,
     result_folder,
     stored,
@@ -63,6 +65,29 @@ UNITS = {
     "promote": Unit(place="here", retries=0),
 }
 
+
+class WholeFiles(LocalFileSystem):
+    """Prefect's own storage writes a result in place: a kill would leave half of it."""
+
+    _block_type_name = "Whole Files"
+
+    def write_path(self, path: str, content: bytes, **_sync: Any) -> str:  # pyrefly: ignore
+        """Put the content there, whole or not at all."""
+        place = self._resolve_path(path)
+        files.write_bytes(place, content)
+        return str(place)
+
+    async def awrite_path(self, path: str, content: bytes) -> str:
+        """The same for coroutines."""
+        return self.write_path(path, content)
+
+
+STORES_BYTES = 32 << 20
+"""Room that the databases of Prefect, MLflow and Optuna, journals and reports want in a step."""
+
+TIMES_INPUTS = 3
+"""What a step writes, as a multiple of what it reads: a result beside what it was before, and
+once more while it takes its place. A training knows its checkpoints better and asks itself."""
 
 SCRATCH = ("checkpoints", "compress", "champion")
 """What a step needs only until it is done; its journal and reports stay."""
@@ -196,7 +221,9 @@ def _execute(work: _Work) -> Record:
     call, runner = work.call, work.runner
     unit = UNITS[call.function.__name__]
     folder = project.home() / "work" / work.key
-    folder.mkdir(parents=True, exist_ok=True)
+    with disk.told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    disk.demand(folder, _room(call), f"step {call.name}")
     if call.name == "register":
         files.write_json(folder / "lineage.json", runner.lineage)
     begun = time.monotonic()
@@ -227,6 +254,12 @@ def _execute(work: _Work) -> Record:
         shutil.rmtree(folder / scratch, ignore_errors=True)
     work.ran.append(time.monotonic() - begun)
     return _made(record, work.ran[0])
+
+
+def _room(call: Call) -> int:
+    """Bytes that must be free before a step starts: its inputs again and again, and the stores'."""
+    named = set(named_objects(call.arguments))
+    return STORES_BYTES + TIMES_INPUTS * sum(objects.size(name) for name in named)
 
 
 def _lineage(call: Call, key: str, of: dict[str, Any]) -> dict[str, Any]:
@@ -286,17 +319,18 @@ def _task(call: Call, unit: Unit, name: str) -> Task:
         )
     else:
         policy = NO_CACHE
-    return task(_execute).with_options(
+    made = task(_execute).with_options(
         name=call.name,
         task_run_name=call.name,
         retries=unit.retries,
         retry_delay_seconds=2,
         retry_condition_fn=_retryable,
         persist_result=keeps(call),
-        result_storage=result_folder(),
         result_serializer="json",
         cache_policy=policy,
     )
+    made.result_storage = WholeFiles(basepath=str(result_folder()))  # an option only if registered
+    return made
 
 
 def _shown_as_cached(outlook: Outlook) -> None:
