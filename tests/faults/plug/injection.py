@@ -81,8 +81,6 @@ class Plan(NamedTuple):
     """File of the passings, one line each."""
     room: int = 0
     """Bytes that `fill` leaves free."""
-    keep: tuple[str, ...] = ()
-    """Commits that are recorded; none: all."""
 
 
 class Injector:
@@ -166,12 +164,8 @@ def fill(folder: Path, room: int) -> None:
 
 
 def _kill_run() -> None:
-    """SIGKILL for the process group of the command; a step's process is left to see it."""
-    run = int(os.environ.get(RUN, os.getpid()))
-    if run == os.getpid() or os.getpgid(0) != run:
-        os.killpg(run, signal.SIGKILL) if os.getpgid(run) == run else os.kill(run, signal.SIGKILL)
-    else:
-        os.killpg(run, signal.SIGKILL)
+    """SIGKILL for the process group of the command; a step's own process is left to see it."""
+    os.killpg(int(os.environ[RUN]), signal.SIGKILL)
     time.sleep(600)  # whoever watches the run must end this process
 
 
@@ -197,8 +191,7 @@ def arm() -> None:
     """Read the plan of the environment and put its faults into this process."""
     global _injector
     os.environ.setdefault(RUN, str(os.getpid()))
-    value = json.loads(os.environ[ENVIRONMENT])
-    _injector = Injector(Plan(**{**value, "keep": tuple(value.get("keep", ()))}))
+    _injector = Injector(Plan(**json.loads(os.environ[ENVIRONMENT])))
     _renames(_injector)
     if _injector.plan.at == "write":
         _writes(_injector)
