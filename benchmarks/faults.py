@@ -96,9 +96,9 @@ def run_kills(options: argparse.Namespace, folder: Path) -> dict:
     if undisturbed.code:
         raise SystemExit(undisturbed.err)
     wanted = whole.weights(folder / "undisturbed"), whole.bundles(folder / "undisturbed")
-    kills, ends, wrong, points = 0, 0, 0, {}
+    kills, wrong, points = 0, 0, {}
     commits = whole.MAIN if options.main else whole.ORDER
-    for seed in _seeds(options.seed):
+    for ends, seed in enumerate(_seeds(options.seed), 1):
         home = folder / f"home-{seed}"
         for commit, action in [*whole.schedule(seed, commits), *_moments(seed, 4)]:
             if kills == options.kills:
@@ -119,7 +119,6 @@ def run_kills(options: argparse.Namespace, folder: Path) -> dict:
         if last.code or not same or left or len(invariants.run_keys(home)) != 1:
             wrong += 1
             print(f"seed {seed}: {last.code} same={same} {left}; {whole.replay(seed)}")
-        ends += 1
         if kills >= options.kills:
             return {"kills": kills, "runs ended": ends, "points": points, "wrong": wrong}
     raise AssertionError("the seeds ended")

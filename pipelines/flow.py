@@ -61,6 +61,7 @@ def execute(config: RunConfig, forced: Forced, run_id: str, screen: Screen, file
         status = "KILLED"
         raise
     finally:
+        runner.close()
         if status != "FINISHED":
             tracker.finish(trace.parent, {}, {}, status)
         remaining = tracker.close(SHIPPING_S)

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -130,6 +131,7 @@ class Runner(Planner):
         self.executed: list[Executed] = []
         self.lineage: dict[str, Any] = {}
         """Key, function and inputs of each step so far, by name: what it takes to remake them."""
+        self._deciding = ExitStack()
 
     def __call__(self, name: str, step: Callable[..., Record], *args: Any, **kwargs: Any) -> Any:
         """The record of a step, from the store or made now."""
@@ -160,10 +162,19 @@ class Runner(Planner):
         return record
 
     def decided(self, registered: RegisteredModel, gate: GateConfig) -> Decision | None:
-        """The stored decision, its two steps shown as cached."""
+        """The stored decision, its two steps shown as cached.
+
+        Where there is none, this run is the one that decides, until it has or ends: of several
+        runs that made one version the others wait, and find the decision.
+        """
         before = len(self.outlooks)
         decision = super().decided(registered, gate)
+        if decision is None:
+            lock = f"decision-{registered.name}-{registered.version}.lock"
+            self._deciding.enter_context(files.locked(project.home() / "locks" / lock))
+            decision = super().decided(registered, gate)
         if decision is not None:
+            self.close()
             for outlook in self.outlooks[before:]:
                 _shown_as_cached(outlook)
                 self.screen.step_done(outlook.name, "cached", 0.0)
@@ -182,7 +193,12 @@ class Runner(Planner):
             history.record(
                 version.name, "refused", version.version, why="; ".join(failed), evidence=evidence
             )
+        self.close()
         return decision
+
+    def close(self) -> None:
+        """Let another run decide."""
+        self._deciding.close()
 
     def champion(self, registered: RegisteredModel) -> Champion | None:
         """The version that the alias names in the registry now, its files here and verified."""

@@ -81,8 +81,8 @@ class Checkpoints:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         there = sum(each.stat().st_size for each in self.folder.iterdir())
-        needed = (KEPT + 1) * size_bytes - there
-        disk.demand(self.folder, needed, f"a training with checkpoints of {size_bytes / 1e6:.1f} MB")
+        purpose = f"a training with checkpoints of {size_bytes / 1e6:.1f} MB"
+        disk.demand(self.folder, (KEPT + 1) * size_bytes - there, purpose)
 
     def clear(self) -> None:
         """Remove every checkpoint."""

@@ -1,4 +1,4 @@
-"""Eight `athanor run` at once on a fresh home: each key is executed once, every store stays whole."""
+"""Eight `athanor run` at once on a fresh home: each key is executed once, stores stay whole."""
 
 import subprocess
 import sys
@@ -19,6 +19,12 @@ WORDS = (
 )  # fmt: skip
 OTHER = ("--set", "finetune.seed=5")
 """What every other run asks for besides: another model of the same name and data."""
+
+SHARED = ("validate-words", "prepare", "baseline-majority")
+"""Steps that both configs have in common."""
+
+RIVALRY = ("judge", "promote", "rescore")
+"""Steps that depend on who is champion just then."""
 
 
 class Round(NamedTuple):
@@ -75,9 +81,8 @@ def _executions(one: Round) -> Iterator[str]:
     for number, said in enumerate(one.said):
         if said.code in (0, 4) and "steps" in said.json:
             for step in said.json["steps"]:
-                if step["state"] == "executed" and step["name"] not in ("judge", "promote"):
-                    shared = step["name"] in ("validate-words", "prepare", "baseline-majority")
-                    done[f"{step['name']} {'' if shared else number % 2}"] += 1
+                if step["state"] == "executed" and step["name"] not in RIVALRY:
+                    done[f"{step['name']} {'' if step['name'] in SHARED else number % 2}"] += 1
     yield from (f"{count} runs executed {name}" for name, count in done.items() if count != 1)
 
 

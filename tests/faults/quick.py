@@ -75,7 +75,8 @@ def warm() -> None:
     """Import what the chain needs, once, before any child is forked."""
     import importlib
 
-    from pipelines.child import PRELOAD, SETTINGS as ENVIRONMENT
+    from pipelines.child import PRELOAD
+    from pipelines.child import SETTINGS as ENVIRONMENT
 
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -101,6 +102,9 @@ def chain(until: str) -> dict[str, Any]:
         """Executes what is not stored, here."""
 
         decide, champion = Runner.decide, Runner.champion
+
+        def close(self) -> None:
+            """Nobody else decides."""
 
         def __call__(self, name: str, step: Any, *args: Any, **kwargs: Any) -> Record:
             if name == until:

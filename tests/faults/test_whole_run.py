@@ -7,7 +7,6 @@ one before it left; the side of the commit and the kind of kill are drawn by the
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +37,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+def finished(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("whole")
     project = small_project.write(folder / "tiny")
     user = invariants.tree(project)
@@ -51,7 +50,7 @@ def finished(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     undisturbed = folder / "undisturbed"
     ended = whole.run(project, undisturbed, source)
     assert ended.code == 0, ended.err
-    yield Finished(undisturbed, disturbed, ended, last)
+    return Finished(undisturbed, disturbed, ended, last)
 
 
 def test_killed_at_every_commit_the_version_is_that_of_the_undisturbed_run(
