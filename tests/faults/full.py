@@ -33,6 +33,13 @@ class Boundary(NamedTuple):
     wrong: tuple[str, ...]
 
 
+class Ended(NamedTuple):
+    """How a run on the disk ended."""
+
+    code: int
+    err: str
+
+
 class Disk(NamedTuple):
     """A small file system that only `within` can see, and its files from outside."""
 
@@ -44,13 +51,26 @@ class Disk(NamedTuple):
         """The mount as this process reaches it."""
         return Path(f"/proc/{self.holder}/root{self.mount}")
 
-    def within(self, words: list[str], **more: object) -> subprocess.CompletedProcess[str]:
-        """Run a command that sees the disk."""
+    def within(self, words: list[str], folder: Path, environment: dict[str, str]) -> Ended:
+        """Run a command that sees the disk, in a folder beside which it leaves what it said.
+
+        Raises:
+            TimeoutExpired: it does not end; what it said so far lies in `said`.
+        """
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-        command = ["nsenter", "--target", str(self.holder), *user, "--mount", "--wd=" + os.getcwd()]
-        return subprocess.run(
-            [*command, *words], capture_output=True, text=True, timeout=PATIENCE_S, **more
-        )
+        command = ["nsenter", "--target", str(self.holder), *user, "--mount", f"--wd={folder}"]
+        said = folder.parent / "said"
+        with said.open("w") as sink:
+            code = subprocess.run(
+                [*command, *words],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=sink,
+                timeout=PATIENCE_S,
+                check=False,
+            ).returncode
+        return Ended(code, said.read_text())
 
     def free(self) -> None:
         """Take the filling away."""
@@ -89,9 +109,9 @@ def filled_at(place: Disk, project: Path, source: Path, nth: int) -> Boundary:
     wrong = []
     if not Path(f"{log}.fired").exists():
         wrong.append("the disk was never full")
-    lines = [line for line in ended.stderr.splitlines() if not line.startswith("[")]
-    if ended.returncode != 7:
-        wrong.append(f"ended with {ended.returncode}: {ended.stderr[-600:]}")
+    lines = [line for line in ended.err.splitlines() if not line.startswith("[")]
+    if ended.code != 7:
+        wrong.append(f"ended with {ended.code}: {ended.err[-600:]}")
     elif len(lines) != 2 or not lines[1].startswith("  -> "):
         wrong.append(f"said more than one line and its remedy: {lines}")
     place.free()
@@ -101,14 +121,13 @@ def filled_at(place: Disk, project: Path, source: Path, nth: int) -> Boundary:
 
 def run(
     place: Disk, project: Path, home: Path, source: Path, plan: injection.Plan | None = None
-) -> subprocess.CompletedProcess[str]:
+) -> Ended:
     """`athanor run` with its home on the disk."""
     environment = small_project.environment(home, whole.PLUG, source)
     if plan is not None:
         environment[injection.ENVIRONMENT] = json.dumps(plan._asdict())
     words = [sys.executable, "-m", "pipelines.cli", *whole.RUN]
-    with contextlib.chdir(project):
-        return place.within(words, env=environment)
+    return place.within(words, project, environment)
 
 
 def campaign(folder: Path, source: Path, boundaries: Iterable[int]) -> list[Boundary]:
@@ -118,10 +137,10 @@ def campaign(folder: Path, source: Path, boundaries: Iterable[int]) -> list[Boun
     with disk(folder / "full") as place:
         found = [filled_at(place, project, source, nth) for nth in boundaries]
         last = run(place, project, place.mount / "home", source)
-        wrong = [] if last.returncode == 0 else [f"the last run: {last.stderr[-600:]}"]
+        wrong = [] if last.code == 0 else [f"the last run: {last.err[-600:]}"]
         wrong += invariants.broken(place.outside / "home")
         if invariants.tree(project) != before:
             wrong.append("files of the user changed")
         shutil.copytree(place.outside / "home", folder / "full" / "home", symlinks=True)
-    found.append(Boundary(0, re.sub(r"\s+", " ", last.stderr[-200:]), tuple(wrong)))
+    found.append(Boundary(0, re.sub(r"\s+", " ", last.err[-200:]), tuple(wrong)))
     return found

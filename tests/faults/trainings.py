@@ -26,7 +26,10 @@ from components.training.checkpoint import Checkpoints, Snapshot
 from tests.training import small
 from tests.training.test_resume import WithoutGenerators, WithoutPosition
 
-BUDGET = {"epochs": 16, "batch_size": 8, "checkpoint_steps": 3}
+BUDGET = {"epochs": 16, "batch_size": 8}
+EVERY = (1, 2, 3, 5)
+"""Steps between checkpoints, drawn for each training; the weights do not depend on it."""
+
 STEP_SECONDS = 0.004
 LONGEST_WAIT_S = 0.05
 PATIENCE_S = 300.0
@@ -102,14 +105,17 @@ class Survived(NamedTuple):
     """Of the weights; empty where the last attempt made none."""
 
 
-def recipe(architecture: str) -> Recipe:
-    """A small recipe with everything that draws chance."""
-    return small.recipe(budget=BUDGET, schedule=SCHEDULE, **ARCHITECTURES[architecture])
+def recipe(architecture: str, every: int) -> Recipe:
+    """A small recipe with everything that draws chance, a checkpoint every so many steps."""
+    budget = BUDGET | {"checkpoint_steps": every}
+    return small.recipe(budget=budget, schedule=SCHEDULE, **ARCHITECTURES[architecture])
 
 
-def train(architecture: str, folder: Path, kind: type[Checkpoints], pause_s: float) -> str:
+def train(
+    architecture: str, folder: Path, kind: type[Checkpoints], pause_s: float, every: int
+) -> str:
     """Train to the end, slowly: the sha256 of the best weights and the last."""
-    data, wanted = _data(architecture), recipe(architecture)
+    data, wanted = _data(architecture), recipe(architecture, every)
     with determinism.settled(1, wanted.seed):
         model = weights.fresh(wanted, data.spec)
         checkpoints = kind(folder, {"of": architecture})
@@ -129,13 +135,15 @@ def survived(
     folder.mkdir(parents=True)
     torch.set_num_threads(1)
     chance = random.Random(seed)
+    every = chance.choice(EVERY)
     fell: list[int] = []
     for _ in range(kills):
-        work = lambda: train(architecture, folder, kind, STEP_SECONDS)  # noqa: E731
+        work = lambda: train(architecture, folder, kind, STEP_SECONDS, every)  # noqa: E731
         if _attempt(work, folder, chance.uniform(0.0, LONGEST_WAIT_S)):
             break
         fell.append(int.from_bytes(_step, "big"))
-    return Survived(architecture, fell, _attempt(lambda: train(architecture, folder, kind, 0.0)))
+    last = _attempt(lambda: train(architecture, folder, kind, 0.0, every))
+    return Survived(architecture, fell, last)
 
 
 def newest(folder: Path) -> int:
