@@ -129,11 +129,11 @@ def together(options: argparse.Namespace, folder: Path) -> dict:
     source = small_project.frozen(folder / "source")
     wrong = 0
     for number in range(options.rounds):
-        round_ = many.round_of(folder / f"round-{number}", source)
+        round_ = many.round_of(folder / f"round-{number}", source, options.runs)
         told = many.wrong(round_)
         wrong += bool(told)
         print(*told, sep="\n", end="\n" if told else "", file=sys.stderr)
-    return {"rounds": options.rounds, "runs": options.rounds * many.RUNS, "wrong": wrong}
+    return {"rounds": options.rounds, "runs": options.rounds * options.runs, "wrong": wrong}
 
 
 def disk_full(options: argparse.Namespace, folder: Path) -> dict:
@@ -162,6 +162,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--trainings", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=many.RUNS)
     parser.add_argument("--boundaries", type=int, default=14)
     parser.add_argument("--from", dest="first", default="validate-words")
     parser.add_argument("--until", default="end")

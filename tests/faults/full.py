@@ -22,6 +22,9 @@ from tests.pipelines import small_project
 SIZE = "160m"
 """Above what a run needs, so that it is the filling that is in the way."""
 
+ROOM = 8 << 20
+"""What the filling leaves: less than a step demands, enough for the stores to say how it ended."""
+
 PATIENCE_S = 500.0
 
 
@@ -72,6 +75,12 @@ class Disk(NamedTuple):
             ).returncode
         return Ended(code, said.read_text())
 
+    def copied(self, target: Path) -> Path:
+        """The home as it lies on the disk, in a folder where SQLite opens it too."""
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(self.outside / "home", target, symlinks=True)
+        return target
+
     def free(self) -> None:
         """Take the filling away."""
         (self.outside / "home" / ".filling").unlink(missing_ok=True)
@@ -104,7 +113,7 @@ def filled_at(place: Disk, project: Path, source: Path, nth: int) -> Boundary:
     home, log = place.mount / "home", project.parent / "full-passings"
     for path in (log, Path(f"{log}.fired")):
         path.unlink(missing_ok=True)
-    plan = injection.Plan(str(home), "result after", nth, "fill", str(log), room=1 << 20)
+    plan = injection.Plan(str(home), "result after", nth, "fill", str(log), room=ROOM)
     ended = run(place, project, home, source, plan)
     wrong = []
     if not Path(f"{log}.fired").exists():
@@ -115,7 +124,7 @@ def filled_at(place: Disk, project: Path, source: Path, nth: int) -> Boundary:
     elif len(lines) != 2 or not lines[1].startswith("  -> "):
         wrong.append(f"said more than one line and its remedy: {lines}")
     place.free()
-    wrong += invariants.broken(place.outside / "home")
+    wrong += invariants.broken(place.copied(project.parent / "home"))
     return Boundary(nth, "\n".join(lines), tuple(wrong))
 
 
@@ -138,9 +147,8 @@ def campaign(folder: Path, source: Path, boundaries: Iterable[int]) -> list[Boun
         found = [filled_at(place, project, source, nth) for nth in boundaries]
         last = run(place, project, place.mount / "home", source)
         wrong = [] if last.code == 0 else [f"the last run: {last.err[-600:]}"]
-        wrong += invariants.broken(place.outside / "home")
+        wrong += invariants.broken(place.copied(folder / "full" / "home"))
         if invariants.tree(project) != before:
             wrong.append("files of the user changed")
-        shutil.copytree(place.outside / "home", folder / "full" / "home", symlinks=True)
     found.append(Boundary(0, re.sub(r"\s+", " ", last.err[-200:]), tuple(wrong)))
     return found

@@ -1,6 +1,7 @@
-"""A fault at the writes of a training step, one after the other, until none fires.
+"""A fault at the writes of a training step, from one that the seed says, until none fires.
 
-The benchmark does the same for every write of the whole chain with every kind of fault.
+One in four has its fault here, so that four seeds are all; the benchmark goes through every write
+of the whole chain with every kind of fault.
 """
 
 import json
@@ -35,11 +36,12 @@ def campaign(folder: Path, *more: str) -> dict:
 def test_a_fault_at_any_write_leaves_whole_files_and_the_same_result_after_it(
     tmp_path: Path,
 ) -> None:
-    found = campaign(tmp_path)
-    replay = f"replay: python -m tests.faults.writes FOLDER finetune compress-fp32 {SEED} 1"
+    found = campaign(tmp_path, "whole", "4")
+    words = f"finetune compress-fp32 {SEED} 1 whole 4"
+    replay = f"replay: python -m tests.faults.writes FOLDER {words}"
     assert not found["wrong"], f"{found['wrong']}\n{replay}"
-    assert found["writes"] > 50
-    assert found["faults"] == found["writes"], "a write had no fault"
+    assert found["last write"] > 100
+    assert found["faults"] > found["last write"] // 4, "a write had no fault"
     assert set(found["kinds"]) == {"ENOSPC", "EIO", "short", "kill"}
 
 

@@ -84,10 +84,10 @@ def tried(stage: Stage, nth: int, kind: str, careless: bool = False) -> Trial:
 
 
 def campaign(stage: Stage, seed: int, kinds: int, careless: bool = False, stride: int = 1) -> dict:
-    """Every n until none fires."""
+    """Every n until none fires, or one in `stride` of them from a place that the seed says."""
     chance = random.Random(seed)
     trials: list[Trial] = []
-    nth = 1
+    nth = 1 + seed % stride
     while True:
         chosen = chance.sample(KINDS, kinds)
         done = [tried(stage, nth, kind, careless) for kind in chosen]
@@ -99,7 +99,7 @@ def campaign(stage: Stage, seed: int, kinds: int, careless: bool = False, stride
         trials += done
         nth += stride
     return {
-        "writes": nth - 1,
+        "last write": nth - stride,
         "faults": len(trials),
         "kinds": Counter(trial.kind for trial in trials),
         "places": len({place(trial.fired) for trial in trials}),
