@@ -1,5 +1,6 @@
 """Files that are whole or absent: every byte that Athanor writes for later goes through here."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -7,9 +8,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+from components import disk
 
 CHUNK_BYTES = 1 << 20
 
@@ -70,39 +73,63 @@ def copy(source: Path, target: Path) -> None:
 
 @contextmanager
 def replacing(path: Path, mode: int = 0o644) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """A temporary path beside `path` that takes its place when the block ends well.
+
+    Raises:
+        ResourceError: the disk is full or refuses the write; what was at `path` is untouched.
+    """
+    with disk.told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
-def append_line(path: Path, line: bytes) -> None:
-    """Add one line to an append-only file and flush it to the disk.
+def append_line(path: Path, line: bytes, *, durable: bool = True) -> None:
+    """Add a line to an append-only file; a durable one is on the disk before this returns.
 
     A torn last line, left by a power cut, is cut off first: it never was a line.
+
+    Raises:
+        ResourceError: the disk is full or refuses the write; the file ends with its last line.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(0)
-            whole = file.read().rfind(b"\n") + 1
-            if whole != size:
-                file.truncate(whole)
-        file.write(line.rstrip(b"\n") + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    with disk.told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            size = _cut(file)
+            whole = line.rstrip(b"\n") + b"\n"
+            try:
+                if file.write(whole) != len(whole):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+                if durable:
+                    os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
+
+
+def _cut(file: Any) -> int:
+    """Cut a torn last line off an open file: its size then, in bytes."""
+    size = file.seek(0, os.SEEK_END)
+    if not size:
+        return 0
+    file.seek(size - 1)
+    if file.read(1) == b"\n":
+        return size
+    file.seek(0)
+    size = file.read().rfind(b"\n") + 1
+    file.truncate(size)
+    return size
 
 
 def sync_folder(folder: Path) -> None:
@@ -116,8 +143,14 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock that the kernel frees when its holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
+    """Hold an exclusive lock that the kernel frees when its holder dies.
+
+    Raises:
+        ResourceError: there is no room for the lock's file.
+    """
+    with ExitStack() as held:
+        with disk.told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context(path.open("a"))
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -6,10 +6,11 @@ disk bits also change without a time of change.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from components import files, project
-from components.errors import IntegrityError
+from components.errors import IntegrityError, ResourceError
 
 _verified: dict[str, tuple[int, int, int]] = {}
 
@@ -59,6 +60,14 @@ def _wrong(name: str) -> str:
         return f"cannot be read: {error.strerror}"
 
 
+def size(name: str) -> int:
+    """Bytes of an object; 0 where it is absent."""
+    try:
+        return _place(name).stat().st_size
+    except OSError:
+        return 0
+
+
 def intact(name: str) -> bool:
     """Whether the object is there and looks as it did when its bytes were hashed.
 
@@ -80,7 +89,8 @@ def intact(name: str) -> bool:
         return False
     if whole:
         _verified[name] = mark
-        files.write_bytes(_mark(name), " ".join(map(str, mark)).encode())
+        with suppress(ResourceError):  # a full disk costs the next process one more hash
+            files.write_bytes(_mark(name), " ".join(map(str, mark)).encode())
     return whole
 
 

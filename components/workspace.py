@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from components import files
+
 
 class Workspace:
     """Folder for scratch files plus the step's journal."""
@@ -45,8 +47,7 @@ class Workspace:
 
     def _write(self, kind: str, **fields: Any) -> None:
         line = json.dumps({"kind": kind, "time": time.time(), **fields})
-        with self.journal.open("a") as file:
-            file.write(line + "\n")
+        files.append_line(self.journal, line.encode(), durable=False)
 
 
 _current: ContextVar[Workspace | None] = ContextVar("workspace", default=None)

@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from components import workspace
+from components import disk, workspace
 from components.errors import AthanorError
 from components.records import Record
 
@@ -146,8 +146,9 @@ def _main(entry: str, arguments: dict[str, Any], folder: Path, answer: Connectio
         answer.send(("error", error))
     except (KeyboardInterrupt, SystemExit):
         answer.close()
-    except Exception:  # noqa: BLE001  the process's edge: whatever it is, the parent must learn it
-        answer.send(("broken", traceback.format_exc()))
+    except Exception as error:  # noqa: BLE001  the process's edge: the parent must learn it
+        short = disk.shortage(error)
+        answer.send(("error", short) if short else ("broken", traceback.format_exc()))
 
 
 def _end_with_parent() -> None:

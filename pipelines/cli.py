@@ -12,6 +12,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from components import disk
 from components.errors import AthanorError, IntegrityError, UsageError
 from pipelines.commands import house, models, running, runs, shipping, trust
 
@@ -42,8 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     except AthanorError as error:
         if options.debug:
             raise
-        kind = type(error).__name__
-        return _failed(options, (kind, error.message, error.remedy), error.exit_code)
+        return _refused(options, error)
     except KeyboardInterrupt as stop:
         return _failed(options, _interrupted(arguments, stop), 130)
     except SystemExit as stop:
@@ -62,10 +62,18 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if options.debug:
             raise
+        if short := disk.shortage(error):
+            return _refused(options, short)
         last = (str(error).strip().splitlines() or [""])[-1]
         message = f"this is a bug: {type(error).__name__}: {last}"
         remedy = "run the same command with --debug and report what it prints"
         return _failed(options, ("Bug", message, remedy), 70)
+
+
+def _refused(options: argparse.Namespace, error: AthanorError) -> int:
+    """The exit code of an error that a user can mend."""
+    kind = type(error).__name__
+    return _failed(options, (kind, error.message, error.remedy), error.exit_code)
 
 
 def _failed(options: argparse.Namespace, said: tuple[str, str, str], code: int) -> int:

@@ -76,6 +76,7 @@ def execute(
         status = "KILLED"
         raise
     finally:
+        runner.close()
         unheard = _tell(watch, ids, status)
         if status != "FINISHED":
             tracker.finish(trace.parent, {}, {}, status)

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import CrashedRun
+from prefect.filesystems import LocalFileSystem
 from prefect.serializers import JSONSerializer
 from prefect.states import raise_state_exception
 from prefect.tasks import Task
 from prefect.transactions import IsolationLevel
 
-from components import files, objects, project
+from components import disk, files, objects, project
 from components.artifacts import RawData, RegisteredModel
 from components.errors import IntegrityError
 from components.gate import Decision, GateConfig, store_decision
@@ -32,6 +34,7 @@ from pipelines.keys import (
     changed_meanwhile,
     document,
     key,
+    named_objects,
     remember,
     result_folder,
     stored,
@@ -68,6 +71,29 @@ UNITS = {
     "promote": Unit(place="here", retries=0),
 }
 
+
+class WholeFiles(LocalFileSystem):
+    """Prefect's own storage writes a result in place: a kill would leave half of it."""
+
+    _block_type_name = "Whole Files"
+
+    def write_path(self, path: str, content: bytes, **_sync: Any) -> str:  # pyrefly: ignore
+        """Put the content there, whole or not at all."""
+        place = self._resolve_path(path)
+        files.write_bytes(place, content)
+        return str(place)
+
+    async def awrite_path(self, path: str, content: bytes) -> str:
+        """The same for coroutines."""
+        return self.write_path(path, content)
+
+
+STORES_BYTES = 32 << 20
+"""Room that the databases of Prefect, MLflow and Optuna, journals and reports want in a step."""
+
+TIMES_INPUTS = 3
+"""What a step writes, as a multiple of what it reads: a result beside what it was before, and
+once more while it takes its place. A training knows its checkpoints better and asks itself."""
 
 SCRATCH = ("checkpoints", "compress", "champion")
 """What a step needs only until it is done; its journal and reports stay."""
@@ -111,6 +137,7 @@ class Runner(Planner):
         self.executed: list[Executed] = []
         self.lineage: dict[str, Any] = {}
         """Key, function and inputs of each step so far, by name: what it takes to remake them."""
+        self._deciding = ExitStack()
 
     def __call__(self, name: str, step: Callable[..., Record], *args: Any, **kwargs: Any) -> Any:
         """The record of a step, from the store or made now."""
@@ -153,10 +180,19 @@ class Runner(Planner):
         self.executed.append(step)
 
     def decided(self, registered: RegisteredModel, gate: GateConfig) -> Decision | None:
-        """The stored decision, its two steps shown as cached."""
+        """The stored decision, its two steps shown as cached.
+
+        Where there is none, this run is the one that decides, until it has or ends: of several
+        runs that made one version the others wait, and find the decision.
+        """
         before = len(self.outlooks)
         decision = super().decided(registered, gate)
+        if decision is None:
+            lock = f"decision-{registered.name}-{registered.version}.lock"
+            self._deciding.enter_context(files.locked(project.home() / "locks" / lock))
+            decision = super().decided(registered, gate)
         if decision is not None:
+            self.close()
             for outlook in self.outlooks[before:]:
                 _shown_as_cached(outlook)
                 self._done(Executed(outlook.name, "cached", outlook.reasons[0], 0.0), None)
@@ -176,7 +212,12 @@ class Runner(Planner):
             history.record(
                 version.name, "refused", version.version, why="; ".join(failed), evidence=evidence
             )
+        self.close()
         return decision
+
+    def close(self) -> None:
+        """Let another run decide."""
+        self._deciding.close()
 
     def champion(self, registered: RegisteredModel) -> Champion | None:
         """The version that the alias names in the registry now, its files here and verified."""
@@ -216,7 +257,9 @@ def _execute(work: _Work) -> Record:
     call, runner = work.call, work.runner
     unit = UNITS[call.function.__name__]
     folder = _folder(work.key)
-    folder.mkdir(parents=True, exist_ok=True)
+    with disk.told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    disk.demand(folder, _room(call), f"step {call.name}")
     if call.name == "register":
         files.write_json(folder / "lineage.json", runner.lineage)
     begun = time.monotonic()
@@ -250,6 +293,12 @@ def _execute(work: _Work) -> Record:
         shutil.rmtree(folder / scratch, ignore_errors=True)
     work.ran.append(time.monotonic() - begun)
     return _made(record, work.ran[0])
+
+
+def _room(call: Call) -> int:
+    """Bytes that must be free before a step starts: its inputs again and again, and the stores'."""
+    named = set(named_objects(call.arguments))
+    return STORES_BYTES + TIMES_INPUTS * sum(objects.size(name) for name in named)
 
 
 def _lineage(call: Call, key: str, of: dict[str, Any]) -> dict[str, Any]:
@@ -313,7 +362,7 @@ def _task(call: Call, unit: Unit, name: str) -> Task:
         )
     else:
         policy = NO_CACHE
-    return task(_execute).with_options(
+    made = task(_execute).with_options(
         name=call.name,
         task_run_name=call.name,
         retries=unit.retries,
@@ -322,10 +371,11 @@ def _task(call: Call, unit: Unit, name: str) -> Task:
         on_completion=[outages.ended],
         on_failure=[outages.ended],
         persist_result=keeps(call),
-        result_storage=result_folder(),
         result_serializer=JSONSerializer(jsonlib=sealed.__name__),
         cache_policy=policy,
     )
+    made.result_storage = WholeFiles(basepath=str(result_folder()))  # an option only if registered
+    return made
 
 
 def _shown_as_cached(outlook: Outlook) -> None:

@@ -6,7 +6,6 @@ flipped bit, so every file is hashed before it is read. The last two are kept: a
 costs the steps since the one before.
 """
 
-import errno
 import hashlib
 import json
 import logging
@@ -17,8 +16,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from components import files
-from components.errors import ResourceError
+from components import disk, files
 
 LAYOUT = 1
 KEPT = 2
@@ -50,21 +48,15 @@ class Checkpoints:
         """Put a snapshot on the disk and drop the one before the last.
 
         Raises:
-            ResourceError: the disk is full; the former checkpoint is untouched.
+            ResourceError: the disk is full or broken; the former checkpoint is untouched.
         """
-        try:
-            self._save(snapshot)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise ResourceError(
-                f"no space left in {self.folder} for the checkpoint of step {snapshot.step}",
-                "free some space and run the command again: it goes on where it was",
-            ) from error
+        self._save(snapshot)
         self._drop_old()
 
     def load(self) -> Snapshot | None:
         """The newest checkpoint whose bytes are whole; None where training starts afresh."""
+        for torn in self.folder.glob(".*.part"):  # a kill in the middle of a save left it
+            torn.unlink()
         for manifest in self._manifests():
             content = _read(manifest)
             if content is None:
@@ -80,6 +72,17 @@ class Checkpoints:
                 return snapshot
             log.warning("checkpoint %s is damaged, trying the one before", manifest)
         return None
+
+    def demand_room(self, size_bytes: int) -> None:
+        """Nothing, where snapshots of this size fit: those kept, and one that is being written.
+
+        Raises:
+            ResourceError: they do not.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        there = sum(each.stat().st_size for each in self.folder.iterdir())
+        purpose = f"a training with checkpoints of {size_bytes / 1e6:.1f} MB"
+        disk.demand(self.folder, (KEPT + 1) * size_bytes - there, purpose)
 
     def clear(self) -> None:
         """Remove every checkpoint."""

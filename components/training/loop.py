@@ -79,10 +79,13 @@ def fit(model: Model, task: Task, checkpoints: Checkpoints | None = None) -> Ite
     divided by its number of terms once, so portions and padding change nothing.
 
     Raises:
+        ResourceError: the disk has no room for checkpoints.
         TrainingDiverged: the loss is no longer finite.
     """
     state = TrainingState(model, task.recipe)
     saved = checkpoints.load() if checkpoints else None
+    if checkpoints:
+        checkpoints.demand_room(state.size_bytes)
     if saved:
         state.restore(saved)
     stepper = Stepper(state, task)

@@ -41,6 +41,12 @@ class TrainingState:
             return False
         return self.epoch - 1 - self.best_epoch >= patience
 
+    @property
+    def size_bytes(self) -> int:
+        """About what a snapshot takes: weights, two moments of each, the average, the best."""
+        parts = 4 + (self.averaged is not None)
+        return parts * sum(each.nbytes for each in self.model.state_dict().values())
+
     def advance(self, total: float, terms: int, batches: int) -> None:
         """Count a step that was taken; after the last of `batches` the next epoch begins."""
         self.step += 1

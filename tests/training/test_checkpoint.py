@@ -1,8 +1,9 @@
 """Checkpoints are whole or absent, the last two are kept, and damage is noticed."""
 
-import errno
 import json
 import logging
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -98,16 +99,25 @@ def test_the_manifest_names_every_file_with_its_sha256(three: Checkpoints) -> No
     assert all(len(digest) == 64 for _, digest in content["files"].values())
 
 
-class OnFullDisk(Checkpoints):
-    """A folder to which nothing more can be written."""
-
-    def _write(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.fixture
+def no_room(three: Checkpoints) -> Iterator[Checkpoints]:
+    """Three checkpoints; then the system refuses writes, as a full disk does."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
+    yield three
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_a_full_disk_is_named_with_its_remedy_and_the_former_checkpoint_stays(
-    three: Checkpoints,
+    no_room: Checkpoints,
 ) -> None:
-    with pytest.raises(ResourceError, match=r"no space left .* step 4; free some space"):
-        OnFullDisk(three.folder, IDENTITY).save(snapshot(4))
+    with pytest.raises(ResourceError, match=r"cannot write .*4.safetensors: .*free some space"):
+        no_room.save(snapshot(4))
+    assert no_room.load().step == 3
+
+
+def test_what_a_kill_left_of_a_save_is_cleared_away(three: Checkpoints) -> None:
+    torn = three.folder / ".000000004.safetensors.abc.part"
+    torn.write_bytes(b"half")
     assert three.load().step == 3
+    assert not torn.exists()

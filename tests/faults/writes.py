@@ -1,0 +1,128 @@
+"""A fault at the n-th write of the chain: the same records after it as without it.
+
+`python -m tests.faults.writes FOLDER FIRST UNTIL SEED KINDS` goes through n = 1, 2, ... until none
+fires, each n with as many kinds of fault as asked for, and prints what it found as JSON. The steps
+before FIRST are done once and copied.
+"""
+
+import json
+import os
+import random
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.faults import invariants, quick
+from tests.faults.plug import injection
+from tests.pipelines import small_project
+
+KINDS = ("ENOSPC", "EIO", "short", "kill")
+CODES = {"ENOSPC": 7, "EIO": 7, "short": 7}
+
+
+class Stage(NamedTuple):
+    """A chain of which the first steps are done."""
+
+    folder: Path
+    start: Path
+    """Home with those steps done; nothing runs in it."""
+    until: str
+    records: dict[str, str]
+    """Digests of an undisturbed run."""
+
+
+class Trial(NamedTuple):
+    """One fault and what came of it."""
+
+    nth: int
+    kind: str
+    fired: str
+    wrong: tuple[str, ...]
+
+
+def staged(folder: Path, first: str, until: str) -> Stage:
+    """A project in a folder, with the steps before `first` done, and what the rest should make."""
+    folder.mkdir(parents=True)
+    os.chdir(small_project.write(folder / "tiny"))
+    quick.warm()
+    start, whole = folder / "start", folder / "whole"
+    done = quick.run(start, first)
+    assert done.code == 0, done.said
+    shutil.copytree(start, whole)
+    ended = quick.run(whole, until)
+    assert ended.code == 0, ended.said
+    os.environ["ATHANOR_HOME"] = str(whole)
+    quick.chain(until)  # here too, so that no child reads the source again
+    return Stage(folder, start, until, ended.said["records"])
+
+
+def tried(stage: Stage, nth: int, kind: str, careless: bool = False) -> Trial:
+    """The chain with a fault at its n-th write, then again without."""
+    home, log = stage.folder / "home", stage.folder / "passings"
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(stage.start, home)
+    for path in (log, Path(f"{log}.fired")):
+        path.unlink(missing_ok=True)
+    plan = injection.Plan(str(home), "write", nth, kind, str(log))
+    disturbed = quick.run(home, stage.until, plan, careless)
+    place = Path(f"{log}.fired")
+    if not place.exists():
+        return Trial(nth, kind, "", ())
+    fired = place.read_text().split(" at write ")[1].strip()
+    wrong = [f"after the fault: {each}" for each in invariants.broken(home)]
+    wanted = CODES.get(kind, -9)
+    found = disturbed.said.get("exit_code", disturbed.code)
+    if found not in (wanted, 0):  # a cache's mark that cannot be written stops nothing
+        wrong.append(f"ended with {found}, expected {wanted}: {disturbed.said.get('error', '')}")
+    again = quick.run(home, stage.until)
+    if again.said.get("records") != stage.records:
+        wrong.append(f"another result after it: {again.said.get('error', again.said)}")
+    wrong += [f"at the end: {each}" for each in invariants.broken(home)]
+    return Trial(nth, kind, fired, tuple(wrong))
+
+
+def campaign(stage: Stage, seed: int, kinds: int, careless: bool = False, stride: int = 1) -> dict:
+    """Every n until none fires, or one in `stride` of them from a place that the seed says."""
+    chance = random.Random(seed)
+    trials: list[Trial] = []
+    nth = 1 + seed % stride
+    while True:
+        chosen = chance.sample(KINDS, kinds)
+        done = [tried(stage, nth, kind, careless) for kind in chosen]
+        if not any(trial.fired for trial in done):
+            break
+        for trial in done:
+            if trial.wrong:
+                sys.stderr.write(f"{trial}\n")
+        trials += done
+        nth += stride
+    return {
+        "last write": nth - stride,
+        "faults": len(trials),
+        "kinds": Counter(trial.kind for trial in trials),
+        "places": len({place(trial.fired) for trial in trials}),
+        "wrong": [trial for trial in trials if trial.wrong],
+    }
+
+
+def place(fired: str) -> str:
+    """The write without what differs from run to run: `fsync object`."""
+    what, _, path = fired.partition(" ")
+    folder, _, name = path.rpartition("/")
+    if name.startswith("."):
+        name = name[1:].rpartition(".part")[0].rpartition(".")[0]
+    return f"{what} {injection.name_of(f'{folder}/{name}' if folder else name, injection.FILES)}"
+
+
+def main(words: list[str]) -> dict[str, Any]:
+    """What a campaign found."""
+    folder, first, until, seed, kinds, *rest = words
+    stage = staged(Path(folder), first, until)
+    stride = int(rest[1]) if rest[1:] else 1
+    return campaign(stage, int(seed), int(kinds), rest[:1] == ["careless"], stride)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(main(sys.argv[1:])) + "\n")
