@@ -12,14 +12,14 @@ from types import FrameType
 from typing import Any
 
 from components.errors import AthanorError, UsageError
-from pipelines.commands import house, models, running
+from pipelines.commands import house, models, reproduction, running
 
 EPILOG = """\
 exit codes: 0 done, 2 usage or config, 3 data refused, 4 gate not passed, 5 service unreachable,
 6 bytes are not what was recorded, 7 disk or memory short, 130 and 143 interrupted, 70 our bug
 """
 
-SUBJECTS = (running, models, house)
+SUBJECTS = (running, models, reproduction, house)
 """Modules of commands, in the order of `athanor --help`."""
 
 TERMINATED = 128 + signal.SIGTERM

@@ -35,7 +35,7 @@ def execute(config: RunConfig, forced: Forced, run_id: str, screen: Screen, file
     tracker = Tracker(config.name)
     trace = Trace(tracker, tracker.start_run(run_id, _tags(config, file), _params(config)))
     tracker.log_data(trace.parent, raw(config.data[0]))
-    runner = Runner(config.name, forced, screen, trace)
+    runner = Runner(config, forced, screen, trace)
 
     @prefect.flow(
         name="train", flow_run_name=run_id, validate_parameters=False, persist_result=False

@@ -1,5 +1,6 @@
 """Each step as a Prefect task: where it runs, how often it is tried, where its result is kept."""
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable
@@ -17,12 +18,14 @@ from prefect.transactions import IsolationLevel
 
 from components import files, objects, project
 from components.artifacts import RawData, RegisteredModel
+from components.bundle.provenance import LINEAGE
 from components.errors import IntegrityError
 from components.gate import Decision, GateConfig, store_decision
-from components.records import Record
+from components.records import Record, content
 from components.steps.rescore import Champion
 from components.tracking.tracker import Status, Tracker
 from pipelines import child
+from pipelines.config import RunConfig
 from pipelines.keys import (
     Call,
     bind,
@@ -98,13 +101,14 @@ class Trace(NamedTuple):
 class Runner(Planner):
     """Reads the chain by executing it; a stored result is shown in Prefect as cached."""
 
-    def __init__(self, run: str, forced: Forced, screen: Screen, trace: Trace) -> None:
-        super().__init__(run, forced)
+    def __init__(self, config: RunConfig, forced: Forced, screen: Screen, trace: Trace) -> None:
+        super().__init__(config.name, forced)
+        self.config = config
         self.screen = screen
         self.trace = trace
         self.executed: list[Executed] = []
         self.lineage: dict[str, Any] = {}
-        """Key, function and inputs of each step so far, by name: what it takes to remake them."""
+        """What each step so far was made of and came to, by name: what a remake is held to."""
 
     def __call__(self, name: str, step: Callable[..., Record], *args: Any, **kwargs: Any) -> Any:
         """The record of a step, from the store or made now."""
@@ -125,7 +129,7 @@ class Runner(Planner):
         record = unit(_Work(self, call, this, of, reasons, ran))
         seconds = ran[0] if ran else time.monotonic() - begun
         state = "executed" if ran else "cached"
-        self.lineage[name] = _lineage(call, this, of)
+        self.lineage[name] = {"order": len(self.lineage), **_lineage(call, of, record)}
         if keeps(call):
             if stored(this) is None:
                 raise child.StepBroken(f"the result of {name} could not be stored under {this}")
@@ -198,7 +202,8 @@ def _execute(work: _Work) -> Record:
     folder = project.home() / "work" / work.key
     folder.mkdir(parents=True, exist_ok=True)
     if call.name == "register":
-        files.write_json(folder / "lineage.json", runner.lineage)
+        config = content(runner.config.model_dump(mode="json"))
+        files.write_json(folder / LINEAGE, {"config": config, "steps": runner.lineage})
     begun = time.monotonic()
     runner.screen.step_started(call.name, work.reasons)
     handle = runner.trace.begin(call, work.document, folder / "journal.jsonl")
@@ -229,7 +234,7 @@ def _execute(work: _Work) -> Record:
     return _made(record, work.ran[0])
 
 
-def _lineage(call: Call, key: str, of: dict[str, Any]) -> dict[str, Any]:
+def _lineage(call: Call, of: dict[str, Any], result: Record) -> dict[str, Any]:
     """A step as the bundle remembers it: records by digest, its config in full."""
     inputs = {
         name: {"digest": value.digest}
@@ -237,7 +242,15 @@ def _lineage(call: Call, key: str, of: dict[str, Any]) -> dict[str, Any]:
         else of["inputs"][name]
         for name, value in call.arguments.items()
     }
-    return {"key": key, "function": of["function"], "inputs": inputs}
+    return {
+        "key": key(of),
+        "function": of["function"],
+        "inputs": inputs,
+        "code": hashlib.sha256(files.canonical(of["code"])).hexdigest(),
+        "libraries": of["libraries"],
+        "result": result.digest,
+        "files": vars(result).get("files", {}),
+    }
 
 
 def _forget(key: str) -> None:

@@ -90,7 +90,7 @@ def open(folder: Path, expected: str = "") -> Bundle:
     found = hashlib.sha256(text).hexdigest()
     if expected and found != expected:
         raise damaged(folder / MANIFEST, f"its digest is {found[:12]}, expected {expected[:12]}")
-    provenance = _sealed(folder)
+    provenance = read_provenance(folder)
     if provenance["bundle"] != found:
         raise damaged(folder / MANIFEST, f"its digest is not the one that {PROVENANCE} names")
     manifest = json.loads(text)
@@ -133,16 +133,12 @@ def sealed(bundle: str, files: dict[str, Any], facts: dict[str, Any]) -> bytes:
     return canonical({**body, "seal": hashlib.sha256(canonical(body)).hexdigest()}) + b"\n"
 
 
-def damaged(path: Path, reason: str) -> IntegrityError:
-    """The error that names a file of a bundle."""
-    return IntegrityError(
-        f"{path} is damaged: {reason}",
-        f"delete {path.parent} to have it fetched again; if the registry's own copy is damaged, "
-        "restore it or roll back",
-    )
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """What `provenance.json` of a folder says, its seal verified; the files that it lists are not.
 
-
-def _sealed(folder: Path) -> dict[str, Any]:
+    Raises:
+        IntegrityError: it is absent, damaged or not sealed.
+    """
     text = _list(folder, PROVENANCE)
     try:
         value = json.loads(text)
@@ -152,6 +148,15 @@ def _sealed(folder: Path) -> dict[str, Any]:
     if not whole:
         raise damaged(folder / PROVENANCE, "its seal does not fit its content")
     return value
+
+
+def damaged(path: Path, reason: str) -> IntegrityError:
+    """The error that names a file of a bundle."""
+    return IntegrityError(
+        f"{path} is damaged: {reason}",
+        f"delete {path.parent} to have it fetched again; if the registry's own copy is damaged, "
+        "restore it or roll back",
+    )
 
 
 def _list(folder: Path, name: str) -> bytes:
