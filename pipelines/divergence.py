@@ -41,16 +41,12 @@ def divergence(there: Origin, here: Origin) -> Divergence | None:
 
 def _step(there: Step, here: Step) -> Iterator[str]:
     """Differences of one step: what went in, what computed, then what came out."""
-    for part in ("function", "inputs"):
-        for what in differing("", there[part], here[part]):
-            yield what.removeprefix(".").removeprefix(": ")
-    yield from differing("library", there["libraries"], here["libraries"])
-    yield from differing("source code that it reaches", there["code"], here["code"])
-    yield from differing("its key", there["key"], here["key"])
-    for what in differing("its result", there["files"], here["files"]):
-        yield f"of equal inputs, {what}"
-    for what in differing("its result", there["result"], here["result"]):
-        yield f"of equal inputs, {what}"
+    for part in ("function", "inputs", "libraries", "code", "key"):
+        yield from differing(part, there[part], here[part])
+    for name in sorted(there["files"].keys() | here["files"].keys()):
+        both = [step["files"].get(name) for step in (there, here)]
+        yield from differing(f"equal inputs came to another {name}", *both)
+    yield from differing("equal inputs came to another result", there["result"], here["result"])
 
 
 def _places(here: Origin) -> dict[str, str]:
@@ -81,15 +77,13 @@ def _variants(manifest: dict[str, Any]) -> list[str]:
 
 
 def _leaf(path: str, there: Any, here: Any) -> Iterator[str]:
-    """Differences below a part of two manifests; file names keep their dots."""
+    """Differences below a part of two manifests; names of files keep their dots."""
     rest = path
-    while rest:
+    while rest and isinstance(there, dict):
         name = next((n for n in here if rest == n or rest.startswith(f"{n}.")), None)
         if name is None:
             return
         there, here = there.get(name), here[name]
         rest = rest[len(name) + 1 :]
-        if not isinstance(there, dict) or not isinstance(here, dict):
-            break
-    for what in differing(path or "manifest", there, here):
-        yield f"{what}, in the manifest alone"
+    for what in differing(path, there, here):
+        yield f"{what.removeprefix('.')}, in the manifest alone"

@@ -4,6 +4,7 @@ Nothing of the user's is touched: the checkout borrows the clone's objects and h
 own, the run has a fresh home, and no variable leads it to a registry or a server of the user's.
 """
 
+import ctypes
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ OURS = ("ATHANOR_", "GIT_", "MLFLOW_", "OPTUNA_", "PREFECT_")
 """Variables of these beginnings lead to the user's stores, servers and clone."""
 GRACE_S = 60.0
 """How long an interrupted run may take to end in order."""
+PR_SET_PDEATHSIG = 1
 
 Tell = Callable[[str], None]
 
@@ -77,7 +79,7 @@ def remake(made: Origin, place: Place, tell: Tell) -> Origin:
     found = list((place.home / "bundles").glob("*/" + bundle.MANIFEST))
     if len(found) == 1:  # what a gate says afterwards is no part of a version
         return origin.of(bundle.open(found[0].parent))
-    raise _error(said, code)
+    raise _error("the remake ended before it registered", said, code)
 
 
 def _check_out(made: Origin, folder: Path) -> None:
@@ -162,7 +164,7 @@ def _pull(names: Sequence[str], trees: dict[str, str], place: Place) -> None:
         shutil.copytree(archives, place.home / "archives", dirs_exist_ok=True)
     code, said = _athanor(("data", "pull", *names, "--json"), place, place.source, {})
     if code:
-        raise _error(said, code)
+        raise _error("the data cannot be brought", said, code)
 
 
 def _holds(folder: Path, tree: str) -> bool:
@@ -212,6 +214,7 @@ def _athanor(
             stdin=subprocess.DEVNULL,
             stdout=sink,
             start_new_session=True,  # Ctrl-C comes once: from here
+            preexec_fn=_end_with_parent,
         )
         try:
             code = process.wait()
@@ -224,6 +227,11 @@ def _athanor(
         return code, json.loads(output.read_bytes())
     except ValueError:
         return code, {}
+
+
+def _end_with_parent() -> None:
+    """Have the kernel ask this process to end when the one that started it is killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _end(process: subprocess.Popen) -> None:
@@ -246,12 +254,12 @@ def _let_servers_end(home: Path) -> None:
         time.sleep(0.1)
 
 
-def _error(said: dict[str, Any], code: int) -> AthanorError:
+def _error(what: str, said: dict[str, Any], code: int) -> AthanorError:
     """The error that a command of the checkout told."""
     told = said.get("error", {})
     kind = vars(errors).get(told.get("kind", ""), AthanorError)
     error = kind(
-        f"the remake ended before it registered: {told.get('message', f'exit code {code}')}",
+        f"{what}: {told.get('message', f'exit code {code}')}",
         told.get("remedy", "keep its folder and look: --keep"),
     )
     error.exit_code = code if code > 0 else 70
