@@ -14,7 +14,7 @@ from components.data.pull import Pulled
 from components.data.record import Recorded
 from components.history import Event
 from components.records import Record
-from pipelines import cli, predicting, receipt, running, servers, shelf
+from pipelines import cli, predicting, receipt, reproducing, running, servers, shelf
 from pipelines.plan import Outlook
 from pipelines.predicting import Answer, Answers
 from pipelines.starting import Server
@@ -145,6 +145,24 @@ def test_history() -> None:
         for before in (1, None)
     )
     demand_alike("`athanor history`", shelf.history_document(events))
+
+
+def test_reproduce() -> None:
+    pair = reproducing.Pair(
+        metric="accuracy", there=0.9, there_low=0.8, there_high=1.0,
+        here=0.91, here_low=0.81, here_high=1.0, points=1.0,
+    )  # fmt: skip
+    same = reproducing.Reproduction(
+        verdict="identical", version="a/1", commit="c" * 40, patched=False, there="b" * 64,
+        here="b" * 64, step=None, difference=None, scores=(pair,), tolerance=None,
+        notes=("torch: 1 there, 2 here",), steps=20, seconds=61.5, folder=None,
+    )  # fmt: skip
+    changes = {"verdict": "outside", "step": "finetune", "difference": "x: 1 -> 2"}
+    other = same.model_copy(update={**changes, "tolerance": 0.5, "folder": "there"})
+    demand_alike("`athanor reproduce`", *map(reproducing.document, (same, other)))
+    assert [reproducing.exit_code(one) for one in (same, other)] == [0, 6]
+    assert reproducing.text(same).splitlines()[-1] == f"IDENTICAL sha256={'b' * 64}"
+    assert reproducing.text(other).splitlines()[-1] == "OUTSIDE 0.5 points, another sha256"
 
 
 def test_data() -> None:
