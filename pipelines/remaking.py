@@ -159,9 +159,9 @@ def _pull(names: Sequence[str], trees: dict[str, str], place: Place) -> None:
             for name in ("config", "config.local"):
                 if (root / ".dvc" / name).is_file():
                     files.copy(root / ".dvc" / name, place.source / ".dvc" / name)
-    archives = _home_here() / "archives" if _home_here() else None
-    if archives and archives.is_dir():  # each is proven by its sha256 when it is used
-        shutil.copytree(archives, place.home / "archives", dirs_exist_ok=True)
+    for home in _home_here():  # each archive is proven by its sha256 when it is used
+        if (home / "archives").is_dir():
+            shutil.copytree(home / "archives", place.home / "archives")
     code, said = _athanor(("data", "pull", *names, "--json"), place, place.source, {})
     if code:
         raise _error("the data cannot be brought", said, code)
@@ -185,11 +185,11 @@ def _project_here() -> list[Path]:
         return []
 
 
-def _home_here() -> Path | None:
+def _home_here() -> list[Path]:
     try:
-        return project.home()
+        return [project.home()]
     except UsageError:
-        return None
+        return []
 
 
 def _variables(made: Origin) -> dict[str, str]:

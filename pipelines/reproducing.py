@@ -222,12 +222,13 @@ def _verdict(
     if tolerance is None:
         return "identical" if same else "diverged"
     # A score is a sum of few parts: its last digits are rounding, not points.
-    return "within" if all(abs(p.points) <= tolerance + 1e-9 for p in pairs) else "outside"
+    within = [abs(pair.points) <= tolerance + 1e-9 for pair in pairs]
+    return "within" if within and all(within) else "outside"
 
 
 def _pairs(made: Origin, remade: Origin) -> tuple[Pair, ...]:
     """Scores of the served variant, on test rows."""
-    there, here = (each.facts["scores"]["test"] for each in (made, remade))
+    there, here = (each.facts["scores"].get("test", {}) for each in (made, remade))
     return tuple(
         Pair(
             metric=name,

@@ -126,7 +126,7 @@ class Runner(Planner):
         if forced:
             _forget(this)
         ran: list[float] = []
-        record = unit(_Work(self, call, this, of, reasons, ran))
+        record: Any = unit(_Work(self, call, this, of, reasons, ran))
         seconds = ran[0] if ran else time.monotonic() - begun
         state = "executed" if ran else "cached"
         self.lineage[name] = {"order": len(self.lineage), **_lineage(call, of, record)}

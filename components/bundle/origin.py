@@ -10,6 +10,21 @@ from components.errors import UsageError
 PATCH = "source.patch"
 UNNAMED = frozenset({"athanor"})
 """Libraries of which the version says nothing: the commit does."""
+FACTS = frozenset(
+    {
+        "commit",
+        "config",
+        "environment",
+        "libraries",
+        "lock",
+        "processor",
+        "python",
+        "scores",
+        "steps",
+    }
+)
+STEP = frozenset({"code", "files", "function", "inputs", "key", "libraries", "order", "result"})
+"""What a remake needs to be told of a version, and of each of its steps."""
 
 
 class Origin(NamedTuple):
@@ -130,7 +145,9 @@ def _machine(there: dict[str, Any], here: dict[str, Any]) -> list[Differing]:
 
 
 def _whole(origin: Origin) -> Origin:
-    if not origin.facts.get("config") or not origin.facts.get("steps"):
+    facts = origin.facts
+    told = facts.keys() >= FACTS and facts["config"] and facts["steps"]
+    if not told or any(not step.keys() >= STEP for step in facts["steps"].values()):
         raise UsageError(
             f"the version with bundle {origin.bundle[:12]} was registered before versions kept "
             "the run that made them",

@@ -130,8 +130,9 @@ def test_a_tolerance_is_a_number_of_points(clone: Path, tmp_path: Path, points: 
     assert "no number of points" in refused(a_making(), tmp_path / "v", tolerance=points).message
 
 
-def test_a_version_of_an_older_athanor_says_so(tmp_path: Path) -> None:
-    error = refused(a_making(config=None), tmp_path / "v")
+@pytest.mark.parametrize("lacks", [{"config": None}, {"steps": {}}, {"steps": {"a": {"key": ""}}}])
+def test_a_version_of_an_older_athanor_says_so(tmp_path: Path, lacks: dict[str, Any]) -> None:
+    error = refused(a_making(**lacks), tmp_path / "v")
     assert "before versions kept the run" in error.message
     assert "--set name=" in error.remedy
 
