@@ -26,7 +26,7 @@ from components.errors import AthanorError, IntegrityError, UsageError
 CONFIG = "configs/run.yaml"
 OURS = ("ATHANOR_", "GIT_", "MLFLOW_", "OPTUNA_", "PREFECT_")
 """Variables of these beginnings lead to the user's stores, servers and clone."""
-GRACE_S = 60.0
+GRACE_S = 90.0
 """How long an interrupted run may take to end in order."""
 PR_SET_PDEATHSIG = 1
 
