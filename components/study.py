@@ -51,7 +51,9 @@ class Study:
     def __init__(self, study: optuna.Study, space: Mapping[str, Values], seed: int) -> None:
         self._study = study
         self._seed = seed
-        self._distributions = {path: _distribution(values) for path, values in space.items()}
+        # Each draws from the sampler's numbers in turn: by name, for the order in which a config
+        # lists them is no part of it.
+        self._distributions = {p: _distribution(values) for p, values in sorted(space.items())}
         _bury(study)
         self._finished = _finished(study)
 

@@ -14,14 +14,14 @@ from typing import Any
 
 from components import disk
 from components.errors import AthanorError, IntegrityError, UsageError
-from pipelines.commands import house, models, running, runs, shipping, trust
+from pipelines.commands import house, models, reproduction, running, runs, shipping, trust
 
 EPILOG = """\
 exit codes: 0 done, 2 usage or config, 3 data refused, 4 gate not passed, 5 service unreachable,
 6 bytes are not what was recorded, 7 disk or memory short, 130 and 143 interrupted, 70 our bug
 """
 
-SUBJECTS = (running, runs, shipping, models, trust, house)
+SUBJECTS = (running, runs, shipping, models, trust, reproduction, house)
 """Modules of commands, in the order of `athanor --help`."""
 
 TERMINATED = 128 + signal.SIGTERM

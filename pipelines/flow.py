@@ -49,7 +49,7 @@ def execute(
     tracker = Tracker(config.name)
     trace = Trace(tracker, tracker.start_run(run_id, _tags(config, file), _params(config)))
     tracker.log_data(trace.parent, raw(config.data[0]))
-    runner = Runner(config.name, forced, screen, (held, trace))
+    runner = Runner(config, forced, screen, (held, trace))
     done: list[Outcome] = []
     ids: list[str] = []
 

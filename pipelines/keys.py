@@ -139,7 +139,23 @@ def changes(run: str, step: str, of: Document) -> tuple[str, ...]:
 
 def differing(before: Any, after: Any) -> list[str]:
     """Leaves of two documents that differ, as `path: old -> new`."""
-    return [line.removeprefix(".") for line in _values("", before, after)]
+    return [line.removeprefix(".") for line in differences("", before, after)]
+
+
+def differences(path: str, before: Any, after: Any) -> Iterator[str]:
+    """Differing leaves of two plain values, as `path: old -> new`."""
+    if before == after:
+        return
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in sorted(before.keys() | after.keys()):
+            yield from differences(f"{path}.{name}", before.get(name), after.get(name))
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield from differences(f"{path}.{index}", old, new)
+    elif isinstance(before, list) and isinstance(after, list):
+        yield f"{path}: {len(before)} -> {len(after)} entries"
+    else:
+        yield f"{path}: {_short(before)} -> {_short(after)}"
 
 
 def _memory(run: str, step: str) -> Path:
@@ -150,7 +166,7 @@ def _differences(before: Document, after: Document) -> Iterator[str]:
     if before["function"] != after["function"]:
         yield f"the step is now {after['function']}, was {before['function']}"
     for name in sorted(before["inputs"].keys() | after["inputs"].keys()):
-        yield from _values(name, before["inputs"].get(name), after["inputs"].get(name))
+        yield from differences(name, before["inputs"].get(name), after["inputs"].get(name))
     yield from _named(before["code"], after["code"], "code")
     for name in sorted(before["libraries"].keys() | after["libraries"].keys()):
         old, new = before["libraries"].get(name, "none"), after["libraries"].get(name, "none")
@@ -166,22 +182,6 @@ def _named(before: dict[str, str], after: dict[str, str], what: str) -> Iterator
             yield f"{what} newly reached: {name}"
         elif before[name] != after[name]:
             yield f"{what} changed: {name}"
-
-
-def _values(path: str, before: Any, after: Any) -> Iterator[str]:
-    """Differing leaves of two plain values, as `path: old -> new`."""
-    if before == after:
-        return
-    if isinstance(before, dict) and isinstance(after, dict):
-        for name in sorted(before.keys() | after.keys()):
-            yield from _values(f"{path}.{name}", before.get(name), after.get(name))
-    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        for index, (old, new) in enumerate(zip(before, after, strict=True)):
-            yield from _values(f"{path}.{index}", old, new)
-    elif isinstance(before, list) and isinstance(after, list):
-        yield f"{path}: {len(before)} -> {len(after)} entries"
-    else:
-        yield f"{path}: {_short(before)} -> {_short(after)}"
 
 
 def _short(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Each step as a Prefect task: where it runs, how often it is tried, where its result is kept."""
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable
@@ -21,12 +22,14 @@ from prefect.transactions import IsolationLevel
 
 from components import disk, files, objects, project
 from components.artifacts import RawData, RegisteredModel
+from components.bundle.provenance import LINEAGE
 from components.errors import IntegrityError
 from components.gate import Decision, GateConfig, store_decision
-from components.records import Record
+from components.records import Record, content
 from components.steps.rescore import Champion
 from components.tracking.tracker import Status, Tracker
 from pipelines import child, outages, sealed
+from pipelines.config import RunConfig
 from pipelines.holding import Held
 from pipelines.keys import (
     Call,
@@ -129,14 +132,17 @@ class Trace(NamedTuple):
 class Runner(Planner):
     """Reads the chain by executing it; a stored result is shown in Prefect as cached."""
 
-    def __init__(self, run: str, forced: Forced, screen: Screen, told: tuple[Held, Trace]) -> None:
-        super().__init__(run, forced)
+    def __init__(
+        self, config: RunConfig, forced: Forced, screen: Screen, told: tuple[Held, Trace]
+    ) -> None:
+        super().__init__(config.name, forced)
+        self.config = config
         self.held, trace = told
         self.screen = screen
         self.trace = trace
         self.executed: list[Executed] = []
         self.lineage: dict[str, Any] = {}
-        """Key, function and inputs of each step so far, by name: what it takes to remake them."""
+        """What each step so far was made of and came to, by name: what a remake is held to."""
         self._deciding = ExitStack()
 
     def __call__(self, name: str, step: Callable[..., Record], *args: Any, **kwargs: Any) -> Any:
@@ -157,10 +163,10 @@ class Runner(Planner):
             _forget(this)
             self._began_anew(this)
         ran: list[float] = []
-        record = unit(_Work(self, call, this, of, reasons, ran))
+        record: Any = unit(_Work(self, call, this, of, reasons, ran))
         seconds = ran[0] if ran else time.monotonic() - begun
         state = "executed" if ran else "cached"
-        self.lineage[name] = _lineage(call, this, of)
+        self.lineage[name] = {"order": len(self.lineage), **_lineage(call, of, record)}
         if keeps(call):
             if stored(this) is None:
                 raise child.StepBroken(f"the result of {name} could not be stored under {this}")
@@ -261,7 +267,8 @@ def _execute(work: _Work) -> Record:
         folder.mkdir(parents=True, exist_ok=True)
     disk.demand(folder, _room(call), f"step {call.name}")
     if call.name == "register":
-        files.write_json(folder / "lineage.json", runner.lineage)
+        config = content(runner.config.model_dump(mode="json"))
+        files.write_json(folder / LINEAGE, {"config": config, "steps": runner.lineage})
     begun = time.monotonic()
     runner.screen.step_started(call.name, work.reasons)
     runner.held.step_started(call.name, work.key, "; ".join(work.reasons[:3]))
@@ -301,7 +308,7 @@ def _room(call: Call) -> int:
     return STORES_BYTES + TIMES_INPUTS * sum(objects.size(name) for name in named)
 
 
-def _lineage(call: Call, key: str, of: dict[str, Any]) -> dict[str, Any]:
+def _lineage(call: Call, of: dict[str, Any], result: Record) -> dict[str, Any]:
     """A step as the bundle remembers it: records by digest, its config in full."""
     inputs = {
         name: {"digest": value.digest}
@@ -309,7 +316,15 @@ def _lineage(call: Call, key: str, of: dict[str, Any]) -> dict[str, Any]:
         else of["inputs"][name]
         for name, value in call.arguments.items()
     }
-    return {"key": key, "function": of["function"], "inputs": inputs}
+    return {
+        "key": key(of),
+        "function": of["function"],
+        "inputs": inputs,
+        "code": hashlib.sha256(files.canonical(of["code"])).hexdigest(),
+        "libraries": of["libraries"],
+        "result": result.digest,
+        "files": vars(result).get("files", {}),
+    }
 
 
 def _forget(key: str) -> None:

@@ -156,13 +156,13 @@ def sealed(bundle: str, files: dict[str, Any], facts: dict[str, Any]) -> bytes:
     return canonical({**body, "seal": hashlib.sha256(canonical(body)).hexdigest()}) + b"\n"
 
 
-def damaged(path: Path, reason: str) -> IntegrityError:
-    """The error that names a file of a bundle."""
-    return IntegrityError(
-        f"{path} is damaged: {reason}",
-        f"delete {path.parent} to have it fetched again; if the registry's own copy is damaged, "
-        "restore it or roll back",
-    )
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """What `provenance.json` of a folder says, its seal verified; the files that it lists are not.
+
+    Raises:
+        IntegrityError: it is absent, damaged or not sealed.
+    """
+    return _sealed(folder, _list(folder, PROVENANCE))
 
 
 def _signer(
@@ -235,6 +235,15 @@ def _sealed(folder: Path, text: bytes) -> dict[str, Any]:
     if not whole:
         raise damaged(folder / PROVENANCE, "its seal does not fit its content")
     return value
+
+
+def damaged(path: Path, reason: str) -> IntegrityError:
+    """The error that names a file of a bundle."""
+    return IntegrityError(
+        f"{path} is damaged: {reason}",
+        f"delete {path.parent} to have it fetched again; if the registry's own copy is damaged, "
+        "restore it or roll back",
+    )
 
 
 def _list(folder: Path, name: str) -> bytes:

@@ -107,7 +107,7 @@ def _circumstances(folder: Path, text: str) -> dict[str, Any]:
     files.write_bytes(folder / "card.md", text.encode())
     names = ["card.md"]
     if changes := provenance.patch():
-        files.write_bytes(folder / "source.patch", changes.encode())
+        files.write_bytes(folder / "source.patch", changes)
         names.append("source.patch")
     return {name: bundle.describe(folder / name) for name in names}
 

@@ -72,14 +72,22 @@ def _rule(one: Expectation) -> str:
     """The expectation in words: `text: value lengths to be between (min_value 1)`."""
     kwargs = dict(one.kwargs)
     if "check" in kwargs:
-        params = ", ".join(f"{key} {value}" for key, value in (kwargs.get("params") or {}).items())
+        params = _in_words(kwargs.get("params") or {})
         return f"{kwargs['check'].replace('_', ' ')} ({params}) {_limits(kwargs)}".replace(
             " ()", ""
         )
     words = one.type.removeprefix("expect_").removeprefix("column_").replace("_", " ")
     column = kwargs.pop("column", None)
-    rest = ", ".join(f"{key} {value}" for key, value in kwargs.items())
+    rest = _in_words(kwargs)
     return (f"{column}: " if column else "") + words + (f" ({rest})" if rest else "")
+
+
+def _in_words(values: dict[str, Any]) -> str:
+    """By name, for the order in a file is no part of what it says; backwards: min before max."""
+    return ", ".join(
+        f"{name} {_in_words(value) if isinstance(value, dict) else value}"
+        for name, value in sorted(values.items(), reverse=True)
+    )
 
 
 def _limits(kwargs: dict[str, Any]) -> str:

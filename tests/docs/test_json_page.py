@@ -24,6 +24,7 @@ from pipelines import (
     logs,
     predicting,
     receipt,
+    reproducing,
     running,
     servers,
     shelf,
@@ -211,6 +212,24 @@ def test_history() -> None:
         name="a", entries=1, sha256="0" * 64, champion=1, atomic=True, findings=(finding,)
     )
     demand_alike("`athanor history --verify`", *dumped(looked))
+
+
+def test_reproduce() -> None:
+    pair = reproducing.Pair(
+        metric="accuracy", there=0.9, there_low=0.8, there_high=1.0,
+        here=0.91, here_low=0.81, here_high=1.0, points=1.0,
+    )  # fmt: skip
+    same = reproducing.Reproduction(
+        verdict="identical", version="a/1", commit="c" * 40, patched=False, there="b" * 64,
+        here="b" * 64, step=None, difference=None, scores=(pair,), tolerance=None,
+        notes=("torch: 1 there, 2 here",), steps=20, seconds=61.5, folder=None,
+    )  # fmt: skip
+    changes = {"verdict": "outside", "step": "finetune", "difference": "x: 1 -> 2"}
+    other = same.model_copy(update={**changes, "tolerance": 0.5, "folder": "there"})
+    demand_alike("`athanor reproduce`", *map(reproducing.document, (same, other)))
+    assert [reproducing.exit_code(one) for one in (same, other)] == [0, 6]
+    assert reproducing.text(same).splitlines()[-1] == f"IDENTICAL sha256={'b' * 64}"
+    assert reproducing.text(other).splitlines()[-1] == "OUTSIDE 0.5 points, another sha256"
 
 
 def test_data() -> None:

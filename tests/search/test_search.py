@@ -70,6 +70,13 @@ class Cut(BaseException):
     """As sudden as a kill: nothing in the search catches it."""
 
 
+def test_the_order_in_which_a_config_lists_paths_changes_nothing(tmp_path, undisturbed):
+    turned = CONFIG.model_copy(update={"space": dict(reversed(SPACE.items()))})
+    assert list(turned.space) != list(CONFIG.space)
+    assert turned == CONFIG
+    assert searched(tmp_path, turned) == undisturbed
+
+
 @pytest.mark.parametrize("moments", [(1,), (17, 2, 9)])
 def test_a_search_cut_off_anywhere_ends_with_the_same_trials(
     tmp_path, undisturbed, monkeypatch, moments

@@ -78,6 +78,18 @@ def test_our_checks_answer_through_the_same_suite(outcomes) -> None:
     assert outcomes[4].check.examples == ("2 times: x",)
 
 
+def test_the_order_of_keys_in_a_file_changes_nothing() -> None:
+    """Two suites that are equal have equal answers: a key is made of the first."""
+    kwargs = {"min_value": 1, "max_value": 9, "mostly": 0.9}
+    one = of("column_value_lengths_to_be_between", column="text", **kwargs)
+    turned = {**one, "kwargs": dict(reversed(one["kwargs"].items()))}
+    assert list(turned["kwargs"]) != list(one["kwargs"])
+    assert suite(one) == suite(turned)
+    [first], [second] = (evaluate(FRAME, suite(each)) for each in (one, turned))
+    assert first == second
+    assert first.check.rule.endswith("(mostly 0.9, min_value 1, max_value 9)")
+
+
 @pytest.mark.parametrize(
     ("expectation", "reason"),
     [
