@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from components import files, options, registry
-from components.artifacts import Latency
 from components.errors import AthanorError, UsageError
 from components.evaluation.contrast import Asked, contrast, flips
 from components.evaluation.rows import Rows
@@ -18,7 +17,7 @@ from components.inference.timing import MeasureConfig
 from components.objectives import Objective
 from pipelines.comparison.changes import changes
 from pipelines.comparison.page import page
-from pipelines.comparison.records import Answer, Compared, Example, Model, ratios
+from pipelines.comparison.records import Answer, Compared, Cost, Example, Model, ratios
 from pipelines.comparison.rows import (
     CommonRows,
     answers,
@@ -69,10 +68,10 @@ def compare(first: str, second: str, examples: int, html: str | None) -> Result:
     (mine_a, stored_a), (mine_b, stored_b) = answers(a, rows), answers(b, rows)
     found = contrast(mine_a, mine_b, rows.labels, groups(b, rows), _asked(b))
     lost, won = (each[:examples] for each in flips(mine_a, mine_b))
-    speed_a, speed_b = _latency(a, b, rows)
+    cost_a, cost_b = _cost(a, b, rows)
     compared = Compared(
-        a=_model(first, a, stored_a, speed_a),
-        b=_model(second, b, stored_b, speed_b),
+        a=_model(first, a, stored_a, cost_a),
+        b=_model(second, b, stored_b, cost_b),
         data={"name": rows.name, "tree": rows.tree},
         contrast=found,
         lost=_examples(lost, rows, mine_a, mine_b),
@@ -108,7 +107,7 @@ def _asked(b: Side) -> Asked:
     return Asked(test=test, alpha=gate.alpha, margin=gate.margin)
 
 
-def _model(reference: str, one: Side, stored: bool, latency: Latency) -> Model:
+def _model(reference: str, one: Side, stored: bool, cost: Cost) -> Model:
     return Model(
         reference=reference,
         title=one.title,
@@ -119,33 +118,37 @@ def _model(reference: str, one: Side, stored: bool, latency: Latency) -> Model:
         run_id=one.run_id,
         stored=stored,
         size_bytes=one.graph.stat().st_size,
-        latency_ms=latency,
+        cpu_ms=cost,
         data=one.data,
         commit=one.bundle.provenance["facts"].get("commit", ""),
         edited="source.patch" in one.bundle.provenance["files"],
     )
 
 
-def _latency(a: Side, b: Side, rows: CommonRows) -> tuple[Latency, Latency]:
-    """Both graphs on the same rows in turns, one thread each."""
+def _cost(a: Side, b: Side, rows: CommonRows) -> tuple[Cost, Cost]:
+    """Both graphs on the same rows in turns, one thread each, as the processor counts.
+
+    The clock counts the neighbours too: with eight of them on two cores one graph looked twice
+    as slow as its equal, while their processor times were a twentieth apart.
+    """
     config = MeasureConfig()
     models = {"a": predictor(a), "b": predictor(b)}
+    runs = [
+        lambda batch, name=name, run=model.session.run: run(batch[name])
+        for name, model in models.items()
+    ]
 
-    def timed(count: int, size: int) -> list[list[timing.Timing]]:
+    def timed(count: int, size: int) -> list[float]:
         spread = np.linspace(0, len(rows.items) - 1, count * size).astype(int)
         batches: list[Any] = []
         for first in range(count):
             items = [rows.items[at] for at in spread[first::count]]
             batches.append({n: m.reader.batch(m.reader.read(items)) for n, m in models.items()})  # type: ignore[arg-type]
-        runs = [
-            lambda batch, name=name, run=model.session.run: run(batch[name])
-            for name, model in models.items()
-        ]
-        return timing.timed(runs, batches, config.rounds)
+        return [timing.processor(each) for each in timing.timed(runs, batches, config.rounds)]
 
     single, large = timed(config.single_rows, 1), timed(config.batches, timing.LARGE_BATCH)
-    found = [timing.latency(one, many) for one, many in zip(single, large, strict=True)]
-    return Latency.model_validate(found[0]), Latency.model_validate(found[1])
+    one, two = (Cost(batch_1=few, batch_32=many) for few, many in zip(single, large, strict=True))
+    return one, two
 
 
 def _examples(places: np.ndarray, rows: CommonRows, a: Rows, b: Rows) -> tuple[Example, ...]:

@@ -27,7 +27,7 @@ def changes(a: Side, b: Side) -> Iterator[Change]:
 def _changed(kind: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
     for where in sorted(old.keys() | new.keys()):
         before, after = old.get(where), new.get(where)
-        twin = where.replace("search.recipe.", "finetune.recipe.")
+        twin = where.replace("search.base.", "finetune.recipe.")
         if twin != where and (old.get(twin), new.get(twin)) == (before, after):
             continue  # the search starts from the same recipe
         if before != after:

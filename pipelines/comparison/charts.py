@@ -6,7 +6,7 @@ from components.artifacts import Score
 from components.evaluation.contrast import Bin
 
 WIDE, HIGH = 160, 18
-SQUARE, EDGE = 260, 34
+SQUARE, EDGE = 270, 42
 
 
 def span(gaps: Iterable[Score]) -> float:

@@ -1,7 +1,8 @@
 """How the page looks: light and dark, wide and narrow."""
 
 STYLE = """
-:root{color-scheme:light dark;--ink:#1b1f24;--soft:#626a75;--line:#e4e7ec;--page:#f6f7f9;--card:#fff;
+:root{color-scheme:light dark;--ink:#1b1f24;--soft:#626a75;--line:#e4e7ec;--page:#f6f7f9;
+--card:#fff;
 --a:#7b61c9;--b:#0b7285;--good:#18794e;--bad:#c62a2f;--warn:#8a5300;--mild:#dfe3e9;
 --goodwash:#eaf6ef;--badwash:#fdeeee;--warnwash:#fdf3e1}
 @media(prefers-color-scheme:dark){:root{--ink:#eceef1;--soft:#a2a9b4;--line:#2d3239;--page:#101214;
@@ -21,8 +22,8 @@ font-weight:700;text-align:center;font-size:.82em;line-height:1.5}.key.a{backgro
 .key.b{background:var(--b)}
 .note{background:var(--warnwash);border-left:4px solid var(--warn);padding:.5rem .8rem;
 border-radius:6px}
-.verdict{margin:1rem 0 0;padding:.65rem 1rem;border-radius:10px;font-weight:600;background:var(--card);
-border:1px solid var(--line);border-left:5px solid var(--warn)}
+.verdict{margin:1rem 0 0;padding:.65rem 1rem;border-radius:10px;font-weight:600;
+background:var(--card);border:1px solid var(--line);border-left:5px solid var(--warn)}
 .verdict.better{border-left-color:var(--good);background:var(--goodwash)}
 .verdict.worse{border-left-color:var(--bad);background:var(--badwash)}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));gap:.8rem;
@@ -46,7 +47,8 @@ tr:last-child td,tr:last-child th{border-bottom:0}
 th{font-size:.82rem;color:var(--soft);font-weight:500}
 .numbers td:not(:first-child),.numbers th:not(:first-child){text-align:right;white-space:nowrap;
 overflow-wrap:normal}
-.who{font-size:.9rem}footer{margin-top:2.6rem}
+.numbers td:first-child{min-width:7.5rem}
+.changes td:nth-child(2){min-width:11rem}.who{font-size:.9rem}footer{margin-top:2.6rem}
 .examples{display:grid;gap:.8rem}.texts{grid-template-columns:repeat(auto-fill,minmax(22rem,1fr))}
 .pictures{grid-template-columns:repeat(auto-fill,minmax(15.5rem,1fr))}
 article{padding:.85rem 1rem;border-top:4px solid var(--good);background:var(--card)!important;
@@ -59,7 +61,8 @@ blockquote{margin:0;flex:1;white-space:pre-wrap;max-height:13rem;overflow:auto}
 .said em{font-style:normal;color:var(--soft);font-size:.86em}
 .said.wrong{text-decoration:underline;text-decoration-color:var(--bad);text-decoration-thickness:2px;
 text-underline-offset:3px}.true{color:var(--soft)}.true b{color:var(--ink)}
-article p{margin:.1rem 0}.said .key{text-decoration:none}
+article p{margin:.1rem 0}
+article code{font-size:.72em;white-space:nowrap}.said .key{text-decoration:none}
 .interval{width:10rem;height:1.15rem;vertical-align:middle}
 .interval line{stroke:var(--soft);stroke-width:2}
 .interval .zero{stroke:var(--line);stroke-width:1.5}.interval circle{fill:var(--soft)}
@@ -72,6 +75,7 @@ article p{margin:.1rem 0}.said .key{text-decoration:none}
 .a polyline{stroke:var(--a)}.a circle{fill:var(--a)}.b polyline{stroke:var(--b)}
 .b circle{fill:var(--b)}
 @media(max-width:40rem){main{padding:1.4rem .9rem 3rem}h1{font-size:1.3rem}
-.texts,.pictures{grid-template-columns:1fr}.cards{grid-template-columns:1fr 1fr;gap:.6rem}
+.texts,.pictures{grid-template-columns:1fr}.cards{grid-template-columns:repeat(2,minmax(0,1fr));
+gap:.6rem}
 .card b{font-size:1.2rem}th,td{padding:.4rem .6rem}}
 """

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from components.evaluation.contrast import Contrast
 from pipelines.comparison.records import Change, Compared, Example, ratios
-from pipelines.comparison.words import finding, points, shown, times
+from pipelines.comparison.words import faster, finding, points, shown, times
 
 NARROWEST, WIDEST = 80, 120
 EXAMPLES = 4
@@ -80,12 +80,12 @@ def _numbers(found: Compared) -> Table:
         f"{b.size_bytes / 1e6:.2f} MB",
         times(ratio["size"], "smaller", "larger"),
     )
-    for name, label in (("batch_1_p50", "1 row"), ("batch_32_p50", "32 rows")):
+    for name, label in (("batch_1", "1 row"), ("batch_32", "32 rows")):
         table.add_row(
-            label,
-            f"{getattr(a.latency_ms, name):.3f} ms",
-            f"{getattr(b.latency_ms, name):.3f} ms",
-            times(ratio[name], "faster", "slower"),
+            f"{label}, CPU",
+            f"{getattr(a.cpu_ms, name):.3f} ms",
+            f"{getattr(b.cpu_ms, name):.3f} ms",
+            faster(ratio[name]),
         )
     return table
 

@@ -5,6 +5,9 @@ from typing import Any
 from components.artifacts import Score
 from components.evaluation.contrast import Contrast
 
+BLUR = 0.1
+"""Times of one graph differ by so much from one moment to the next."""
+
 FINDINGS = {
     "better": "B is better",
     "worse": "B is WORSE",
@@ -34,11 +37,16 @@ def points(gap: Score) -> str:
     return f"{100 * gap.value:+.2f} [{100 * gap.low:+.2f}, {100 * gap.high:+.2f}]"
 
 
-def times(ratio: float, better: str, worse: str) -> str:
-    """`2.1x smaller`, or `1.3x larger`."""
-    if 0.995 < ratio < 1.005:
+def times(ratio: float, better: str, worse: str, blur: float = 0.005) -> str:
+    """`2.1x smaller`, or `1.3x larger`; within the blur of a measurement the same."""
+    if abs(ratio - 1) <= blur:
         return "the same"
     return f"{ratio:.2f}x {better}" if ratio > 1 else f"{1 / ratio:.2f}x {worse}"
+
+
+def faster(ratio: float) -> str:
+    """The same of processor times."""
+    return times(ratio, "faster", "slower", BLUR)
 
 
 def shown(value: Any) -> str:
