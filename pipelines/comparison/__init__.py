@@ -92,9 +92,11 @@ def document(result: Result) -> dict[str, Any]:
     """The document of `athanor compare --json`."""
     found = result.compared
     whole = found.model_dump(mode="json")
+    models = {side: whole.pop(side) for side in ("a", "b")}
     return {
-        **{name: value for name, value in whole.items() if name != "contrast"},
-        **whole["contrast"],
+        "models": models,
+        **whole.pop("contrast"),
+        **whole,
         "ratios": ratios(found),
         "page": {"file": result.file, "run_id": found.b.run_id, "artifact": result.logged},
     }
