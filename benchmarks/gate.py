@@ -217,28 +217,30 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="athanor-gate-") as home:
         os.environ["ATHANOR_HOME"] = home
-        _print_errors(options.pairs, options.seed)
+        _print_errors(options)
         print()
         _print_rows(BETTER, GAINS, "truly better by", options)
         print()
         _print_rows(NOT_WORSE, (0.0, 0.005), "1.5 times smaller, and better by", options)
 
 
-def _print_errors(pairs: int, seed: int) -> None:
-    print(f"{pairs} candidates each that must not be promoted: share promoted")
+def _print_errors(options: argparse.Namespace) -> None:
+    print("what must not be promoted: share promoted, and what so many pairs gave: ", options.pairs)
     heads = ("better, equal", "1 point worse", "coin toss")
-    print(f"{'rows':>6}{'discordance':>13}" + "".join(head.rjust(16) for head in heads))
-    for rows in (300, 1000):
+    print(f"{'rows':>6}{'discordance':>13}" + "".join(head.rjust(18) for head in heads))
+    for rows in (300, 1000, 3000, 10_000):
         for discordance in DISCORDANCES:
             equal = World(rows, discordance)
             worse = World(rows, discordance, gain=-NOT_WORSE.margin)
-            shares = (
-                promoted(equal, real(BETTER), pairs, seed),
-                promoted(worse, real(NOT_WORSE, SMALLER), pairs, seed),
-                promoted(equal, coin_toss, pairs, seed),
-            )
-            cells = "".join(f"{share:16.1%}" for share in shares)
-            print(f"{rows:>6}{discordance:>13.0%}{cells}", flush=True)
+            cells = [f"{power(equal, BETTER):.1%}", f"{power(worse, NOT_WORSE):.1%}", ""]
+            if rows <= options.largest:
+                for at, (world, gate) in enumerate(
+                    [(equal, real(BETTER)), (worse, real(NOT_WORSE, SMALLER)), (equal, coin_toss)]
+                ):
+                    share = promoted(world, gate, options.pairs, options.seed)
+                    cells[at] += f" ({share:.1%})"
+            line = "".join(cell.rjust(18) for cell in cells)
+            print(f"{rows:>6,}{discordance:>13.0%}{line}", flush=True)
 
 
 def _print_rows(

@@ -77,5 +77,6 @@ article code{font-size:.72em;white-space:nowrap}.said .key{text-decoration:none}
 @media(max-width:40rem){main{padding:1.4rem .9rem 3rem}h1{font-size:1.3rem}
 .texts,.pictures{grid-template-columns:1fr}.cards{grid-template-columns:repeat(2,minmax(0,1fr));
 gap:.6rem}
-.card b{font-size:1.2rem}th,td{padding:.4rem .6rem}}
+.card b{font-size:1.2rem}th,td{padding:.4rem .45rem;font-size:.9em}
+.numbers td:first-child{min-width:4.5rem}}
 """
