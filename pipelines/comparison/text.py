@@ -37,11 +37,9 @@ def text(found: Compared, page: str) -> str:
 
 def _parts(found: Compared, width: int, page: str) -> Iterator[Any]:
     of = found.contrast
-    yield f"[bold]A[/] {_who(found.a)}    [bold]B[/] {_who(found.b)}"
-    yield (
-        f"{of.rows:,} test rows of {escape(found.data['name'])} {found.data['tree'][:12]}; "
-        f"answers of A {_when(found.a.stored)}, of B {_when(found.b.stored)}"
-    )
+    for side, model in (("A", found.a), ("B", found.b)):
+        yield f"[bold]{side}[/] {_who(model)}, answers {_when(model.stored)}"
+    yield f"{of.rows:,} test rows of {escape(found.data['name'])} {found.data['tree'][:12]}"
     for note in found.notes:
         yield f"[yellow]note[/] {escape(note)}"
     colour = {"better": "green", "worse": "red"}.get(of.paired.finding, "yellow")
