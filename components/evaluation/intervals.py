@@ -1,5 +1,7 @@
 """Intervals by resampling units with replacement (Efron & Tibshirani 1993, chapter 13)."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from components.artifacts import Score
@@ -30,6 +32,38 @@ def scores(rows: Rows) -> dict[str, Score]:
         "macro_f1": score(metrics.macro_f1(whole), metrics.macro_f1(counts), units),
         "ece": score(metrics.ece(whole_bins), metrics.ece(bins), units),
     }
+
+
+def differences(a: Rows, b: Rows) -> tuple[dict[str, Score], list[Score]]:
+    """What b has more than a, both resampled together: each metric, and F1 of each label.
+
+    The two are answers to the same rows; so a difference is far surer than either value.
+    """
+    labels = a.probability.shape[1]
+    columns = [
+        np.concatenate([_per_label(rows, labels), _per_bin(rows)], axis=1) for rows in (a, b)
+    ]
+    width = columns[0].shape[1]
+    both = np.concatenate(columns, axis=1)
+    (old, new), (drawn_old, drawn_new) = (
+        (_apart(sums[..., :width], labels), _apart(sums[..., width:], labels))
+        for sums in (both.sum(axis=0), resampled_sums(both, a.unit))
+    )
+    units = len(np.unique(a.unit))
+
+    def gap(metric: Callable[..., np.ndarray], part: int) -> tuple[np.ndarray, np.ndarray]:
+        drawn = metric(drawn_new[part]) - metric(drawn_old[part])
+        return metric(new[part]) - metric(old[part]), drawn
+
+    whole = {
+        "accuracy": score(*gap(metrics.accuracy, 0), units, lowest=-1.0),
+        "macro_f1": score(*gap(metrics.macro_f1, 0), units, lowest=-1.0),
+        "ece": score(*gap(metrics.ece, 1), units, lowest=-1.0),
+    }
+    value, drawn = gap(metrics.f1, 0)
+    return whole, [
+        score(value[label], drawn[:, label], units, lowest=-1.0) for label in range(labels)
+    ]
 
 
 def accuracy(rows: Rows) -> Score:

@@ -39,6 +39,26 @@ def _models(options: Namespace) -> int:
     return 0
 
 
+def _compare_arguments(parser: ArgumentParser) -> None:
+    what = "NAME/version, NAME@alias, a run, or a config's last run; :VARIANT may follow"
+    parser.add_argument("a", metavar="A", help=what)
+    parser.add_argument("b", metavar="B", help="the same; what is said of B is said beside A")
+    parser.add_argument("--html", metavar="FILE", help="write the page to this file too")
+    parser.add_argument(
+        "--examples", type=int, default=12, metavar="N", help="rows lost and won that are shown"
+    )
+
+
+def _compare(options: Namespace) -> int:
+    from pipelines import comparison
+    from pipelines.comparison import text
+
+    found = comparison.compare(options.a, options.b, options.examples, options.html)
+    document = comparison.document(found)
+    answer(options, document, "" if options.json else text.text(found.compared, found.where))
+    return 0
+
+
 def _promote_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name")
     parser.add_argument("version", type=int)
@@ -105,6 +125,7 @@ COMMANDS = (
         "predict", _predict, "labels from a registered model, without PyTorch", _predict_arguments
     ),
     Command("models", _models, "list registered models and their champions"),
+    Command("compare", _compare, "two versions or runs on the same test rows", _compare_arguments),
     Command(
         "promote",
         _promote,
