@@ -1,9 +1,10 @@
 """Files named by the sha256 of their bytes: what the records of steps point to."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from components import files, project
+from components import files, leases, project
 from components.errors import IntegrityError
 
 _verified: dict[str, tuple[int, int, int]] = {}
@@ -13,8 +14,11 @@ def put(source: Path) -> str:
     """Keep a copy of a file for good and give its sha256."""
     name = files.digest(source)
     target = _place(name)
-    if not intact(name):
-        files.copy(source, target)
+    with leases.using():
+        if intact(name):
+            leases.touch(_mark(name))
+        else:
+            files.copy(source, target)
     return name
 
 
@@ -23,8 +27,11 @@ def put_bytes(data: bytes) -> str:
     import hashlib
 
     name = hashlib.sha256(data).hexdigest()
-    if not intact(name):
-        files.write_bytes(_place(name), data)
+    with leases.using():
+        if intact(name):
+            leases.touch(_mark(name))
+        else:
+            files.write_bytes(_place(name), data)
     return name
 
 
@@ -66,6 +73,18 @@ def intact(name: str) -> bool:
         _verified[name] = mark
         files.write_bytes(_mark(name), " ".join(map(str, mark)).encode())
     return whole
+
+
+def used(name: str) -> float:
+    """When the object was last put here, in seconds since 1970.
+
+    Raises:
+        FileNotFoundError: it is absent.
+    """
+    made = _place(name).stat().st_mtime
+    with suppress(FileNotFoundError):
+        made = max(made, _mark(name).stat().st_mtime)
+    return made
 
 
 def _recorded(name: str) -> tuple[int, int, int] | None:

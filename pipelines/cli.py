@@ -12,14 +12,15 @@ from types import FrameType
 from typing import Any
 
 from components.errors import AthanorError, UsageError
-from pipelines.commands import house, models, running
+from components.project import OtherLayout, place
+from pipelines.commands import house, keeping, models, running
 
 EPILOG = """\
 exit codes: 0 done, 2 usage or config, 3 data refused, 4 gate not passed, 5 service unreachable,
 6 bytes are not what was recorded, 7 disk or memory short, 130 and 143 interrupted, 70 our bug
 """
 
-SUBJECTS = (running, models, house)
+SUBJECTS = (running, models, house, keeping)
 """Modules of commands, in the order of `athanor --help`."""
 
 TERMINATED = 128 + signal.SIGTERM
@@ -36,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     options = argparse.Namespace(json="--json" in arguments, debug="--debug" in arguments)
     try:
         options = _parsed(arguments)
-        return options.command(options)
+        return _answered(options)
     except AthanorError as error:
         if options.debug:
             raise
@@ -58,6 +59,22 @@ def run(arguments: Sequence[str]) -> int:
         message = f"this is a bug: {type(error).__name__}: {last}"
         remedy = "run the same command with --debug and report what it prints"
         return _failed(options, ("Bug", message, remedy), 70)
+
+
+def _answered(options: argparse.Namespace) -> int:
+    """The exit code of the command; a home of an older layout is upgraded, then it is asked."""
+    try:
+        return options.command(options)
+    except OtherLayout as found:
+        if not found.older:
+            raise
+    from components.keeping import upgrades
+
+    home = place()
+    print(f"athanor: {home} is of an older layout: copying, then upgrading it", file=sys.stderr)
+    if (copy := upgrades.settle(home)) is not None:
+        print(f"athanor: upgraded; as it was: {copy}", file=sys.stderr)
+    return options.command(options)
 
 
 def _failed(options: argparse.Namespace, said: tuple[str, str, str], code: int) -> int:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from components import files, project
+from components import files, leases, project
 from components.errors import ServiceUnreachable, UsageError
 from components.registry import glance
 from pipelines.config import RunConfig, load_run
@@ -52,6 +52,7 @@ class Latest(NamedTuple):
     mlflow_run_id: str | None
 
 
+@leases.held()
 def run(file: Path, wishes: Wishes) -> Report:
     """The report of a run; steps whose result is stored are not executed."""
     begun = time.monotonic()
