@@ -1,5 +1,6 @@
 """Commands that keep the house: freeing, copying and putting back its state, guarding a push."""
 
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -61,6 +62,30 @@ def _restore(options: Namespace) -> int:
     return 0
 
 
+def _guard_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("verb", choices=("install", "check", "remove"))
+    parser.add_argument("--remote", default="", metavar="NAME", help="DVC's, if not its default")
+    parser.add_argument(
+        "--pushed", metavar="GIT_REMOTE", help="read what git tells a pre-push hook from stdin"
+    )
+
+
+def _guard(options: Namespace) -> int:
+    from pipelines import guard, hook
+
+    if options.verb == "check":
+        by_git = options.pushed is not None
+        pushes = guard.pushed(sys.stdin.read().splitlines()) if by_git else None
+        found = guard.check(options.remote, pushes, options.pushed or "")
+        answer(options, found.model_dump(mode="json"), guard.text(found))
+        return guard.exit_code(found)
+    done = hook.install(options.remote) if options.verb == "install" else hook.remove()
+    text = f"{done.hook}: {'guards every push' if done.installed else 'guards no push'}"
+    kept = f"; your own hook runs first: {done.kept}" if done.kept else ""
+    answer(options, done.model_dump(mode="json"), text + kept)
+    return 0
+
+
 COMMANDS = (
     Command(
         "gc", _gc, "say what of the home nothing needs any more; --apply frees it", _gc_arguments
@@ -70,5 +95,11 @@ COMMANDS = (
     ),
     Command(
         "restore", _restore, "make the home of such a file, every byte verified", _restore_arguments
+    ),
+    Command(
+        "guard",
+        _guard,
+        "refuse a git push of data or versions that a clone could not get",
+        _guard_arguments,
     ),
 )
