@@ -13,7 +13,7 @@ from pipelines import roots
 from pipelines.roots import Roots
 
 TRASH = ".trash-"
-UNFINISHED = ("*.part", ".fetch-*", f"{TRASH}*", ".restore-*")
+UNFINISHED = ("*.part", ".fetch-*", f"{TRASH}*")
 """What a killed process leaves where it was writing or freeing."""
 
 Reasons = Mapping[str, Collection[str]]

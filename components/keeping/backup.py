@@ -4,7 +4,7 @@ What names others is copied before what it names, as in a home nothing is named 
 so everything that the copy names, the copy holds. Databases are copied by SQLite itself.
 
 The file is a tar, compressed: first `athanor-backup.json` (what it is), then the members, last
-`manifest.json` with size and sha256 of each, without which nothing is taken out of it.
+`manifest.json` with size and sha256 of each, and its own, without which nothing is believed.
 """
 
 import gzip
@@ -23,7 +23,7 @@ from typing import Any
 
 from components import files
 from components.errors import ResourceError, UsageError
-from components.keeping import layouts
+from components.keeping import layouts, moved
 from components.records import Record
 
 FORMAT = 1
@@ -34,8 +34,8 @@ FIRST = ("tracking", "cache", "plans", "runs", "decisions")
 """Copied before the databases, in this order: what they name is in the databases or comes later."""
 TOGETHER = ("history",)
 """Copied in the same moment as the databases, while nobody moves an alias."""
-PASSING = ("locks", "servers.json", "data.lock", "upgrades")
-"""No state: locks, processes, and copies of earlier layouts."""
+PASSING = ("locks", "servers.json", "upgrades", "objects/verified", "prefect/embedded.json")
+"""No state: locks, processes, copies of earlier layouts, and marks that hold for one disk."""
 SUFFIXES = (".lock", ".part", "-wal", "-shm", "-journal")
 SQLITE = b"SQLite format 3\x00"
 
@@ -98,19 +98,25 @@ def _write(home: Path, target: Path, header: dict[str, Any]) -> dict[str, Any]:
         writer.tar = tar
         writer.bytes(HEADER, files.canonical(header))
         # What was shipped must not be ahead of the database: a repeated point is not doubled.
-        writer.some(path for path in _walk(home / "work") if path.name.endswith(".shipped.json"))
+        writer.some(path for path in _walk(home, "work") if path.name.endswith(".shipped.json"))
         for name in FIRST:
-            writer.some(_walk(home / name))
-        databases = [path for path in _walk(home) if _is_database(path)]
+            writer.some(_walk(home, name))
+        databases = [path for path in _walk(home) if _is_database(home, path)]
         with _still(home):
             copies = {path: _copied(path, Path(scratch)) for path in databases}
             for name in TOGETHER:
-                writer.some(_walk(home / name))
+                writer.some(_walk(home, name))
         for path, copy in copies.items():
             writer.file(copy, path.relative_to(home).as_posix(), 0o600)
         writer.some(path for path in _walk(home) if path not in copies)
-        writer.bytes(MANIFEST, files.canonical(writer.manifest))
+        sealed = {"members": writer.manifest, "seal": seal(writer.manifest)}
+        writer.bytes(MANIFEST, files.canonical(sealed))
     return writer.manifest
+
+
+def seal(manifest: dict[str, Any]) -> str:
+    """sha256 of what the manifest says, which stands beside it."""
+    return hashlib.sha256(files.canonical(manifest)).hexdigest()
 
 
 class _Writer:
@@ -179,25 +185,26 @@ class _Hashing:
         return data
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Plain files that are state, sorted; links are none."""
+def _walk(home: Path, part: str = "") -> Iterator[Path]:
+    """Plain files of the home, or of a part of it, that are state; sorted; links are none."""
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        entries = sorted(os.scandir(home / part), key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return
+    theirs = Path(part).is_relative_to(moved.ARTIFACTS)  # MLflow's and its users': all of it
     for entry in entries:
-        path = Path(entry.path)
-        if entry.name in PASSING or entry.name.endswith(SUFFIXES):
+        name = f"{part}/{entry.name}".lstrip("/")
+        if name in PASSING or (not theirs and entry.name.endswith(SUFFIXES)):
             continue
         if entry.is_dir(follow_symlinks=False):
-            if not entry.name.startswith("."):
-                yield from _walk(path)
-        elif entry.is_file(follow_symlinks=False) and path.parent.name != "verified":
-            yield path
+            if theirs or not entry.name.startswith("."):
+                yield from _walk(home, name)
+        elif entry.is_file(follow_symlinks=False):
+            yield home / name
 
 
-def _is_database(path: Path) -> bool:
-    if path.suffix != ".db":
+def _is_database(home: Path, path: Path) -> bool:
+    if path.suffix != ".db" or len(path.relative_to(home).parts) != 2:
         return False
     try:
         with path.open("rb") as file:

@@ -1,13 +1,15 @@
 """A home made of its copy: every byte verified first, nothing of the user's overwritten."""
 
+import fcntl
 import gzip
 import hashlib
 import json
 import os
 import shutil
 import tarfile
-import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 from components import files
 from components.errors import IntegrityError, ResourceError, UsageError
 from components.keeping import layouts, moved
-from components.keeping.backup import FORMAT, HEADER, MANIFEST
+from components.keeping.backup import FORMAT, HEADER, MANIFEST, seal
 from components.records import Record
 
 MAX_LIST_BYTES = 256 << 20
@@ -41,7 +43,7 @@ def restore(source: Path, home: Path, replace: bool = False) -> Restored:
         ResourceError: the disk is full, or a process uses the home that is there.
         UsageError: there is no such file, or a home is there and `replace` is not said.
     """
-    there = home.is_dir() and any(home.iterdir())
+    there = home.is_dir() and any(path.name != "layout" for path in home.iterdir())
     if there and not replace:
         raise UsageError(
             f"{home} holds a home already",
@@ -49,34 +51,66 @@ def restore(source: Path, home: Path, replace: bool = False) -> Restored:
         )
     if not source.is_file():
         raise UsageError(f"there is no file {source}", "name one that athanor backup wrote")
-    home.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{home.name}.restore-", dir=home.parent))
     try:
-        header, manifest = _read(source, staging)
-        _private(staging)
-        moved.settle(staging, home)
-        aside = _aside(home) if there else None
-        if aside is not None:
-            _demand_unused(home)
-            home.rename(aside)
-        elif home.is_dir():
-            home.rmdir()
-        staging.rename(home)
-        files.sync_folder(home.parent)
+        with _staging(home) as staging:
+            header, manifest = _read(source, staging)
+            _private(staging)
+            moved.settle(staging, home)
+            aside = _cleared(home, there)
+            staging.rename(home)
+            files.sync_folder(home.parent)
     except OSError as error:
         raise ResourceError(
             f"{source} could not be put at {home}: {error.strerror or error}",
             "free some space, or name another folder in ATHANOR_HOME",
         ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return Restored(
         home=str(home),
         members=len(manifest),
         home_bytes=sum(entry["size_bytes"] for entry in manifest.values()),
         made_at=header["made_at"],
-        aside=str(aside or ""),
+        aside=aside,
     )
+
+
+@contextmanager
+def _staging(home: Path) -> Iterator[Path]:
+    """An empty private folder beside the home, held by this process; a killed one's is cleared."""
+    folder = home.with_name(f".{home.name}.restoring")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ResourceError(
+            f"another restore works in {folder}", "wait for it, then look: athanor doctor"
+        ) from None
+    try:
+        for left in folder.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def _cleared(home: Path, there: bool) -> str:
+    """Make room for the home; where the one that is there lies then, empty where there is none."""
+    if not there:
+        if home.is_dir():
+            (home / "layout").unlink(missing_ok=True)
+            home.rmdir()
+        return ""
+    if layouts.in_use(home):
+        raise ResourceError(
+            f"a run or a server works in {home}",
+            "stop it (Ctrl-C, athanor down), then run the same command again",
+        )
+    names = (home.with_name(f"{home.name}.old-{number}") for number in count(1))
+    aside = next(path for path in names if not path.exists())
+    home.rename(aside)
+    return str(aside)
 
 
 def _read(source: Path, staging: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -85,7 +119,7 @@ def _read(source: Path, staging: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     manifest: dict[str, Any] | None = None
     found: dict[str, dict[str, Any]] = {}
     try:
-        with tarfile.open(source, "r:gz") as tar:
+        with gzip.open(source) as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
             for member in tar:
                 if manifest is not None:
                     raise _damaged(source, f"{member.name} follows the manifest")
@@ -99,13 +133,22 @@ def _read(source: Path, staging: Path) -> tuple[dict[str, Any], dict[str, Any]]:
                         raise _damaged(source, f"{member.name} has {member.size} bytes")
                     content = stream.read()
                     if member.name == MANIFEST:
-                        manifest = json.loads(content)
+                        manifest = _sealed(source, content)
                         continue
                     header = _header(source, content)
                     found[HEADER] = _entry(hashlib.sha256(content).hexdigest(), len(content))
                 else:
                     found[member.name] = _taken(stream, staging / member.name)
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+            while packed.read(files.CHUNK_BYTES):
+                pass  # to its end, where gzip's own sum is
+    except (
+        tarfile.TarError,
+        EOFError,
+        zlib.error,
+        gzip.BadGzipFile,
+        ValueError,
+        KeyError,
+    ) as error:
         raise _damaged(source, str(error)) from error
     if manifest is None:
         raise _damaged(source, "its end is missing")
@@ -115,6 +158,14 @@ def _read(source: Path, staging: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         path.chmod(int(entry["mode"]) & 0o777)
         os.utime(path, (entry["changed"], entry["changed"]))
     return header, manifest
+
+
+def _sealed(source: Path, content: bytes) -> dict[str, Any]:
+    """The manifest's entries, if they are the ones that were written."""
+    value = json.loads(content)
+    if seal(value["members"]) != value["seal"]:
+        raise _damaged(source, f"{MANIFEST} has changed")
+    return value["members"]
 
 
 def _header(source: Path, content: bytes) -> dict[str, Any]:
@@ -174,17 +225,3 @@ def _private(folder: Path) -> None:
     for each in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
         each.chmod(0o700)
         files.sync_folder(each)
-
-
-def _demand_unused(home: Path) -> None:
-    if layouts.in_use(home):
-        raise ResourceError(
-            f"a run or a server works in {home}",
-            "stop it (Ctrl-C, athanor down), then run the same command again",
-        )
-
-
-def _aside(home: Path) -> Path:
-    """A free name beside the home."""
-    names = (home.with_name(f"{home.name}.old-{number}") for number in count(1))
-    return next(path for path in names if not path.exists())
