@@ -186,7 +186,7 @@ def _lacking(root: Path, tree: Tree, remote: str) -> tuple[str, str] | None:
 def _unpinned(root: Path, commit: str, tree: Tree) -> tuple[str, str] | None:
     """Data sets that no pinned archive gives."""
     try:
-        pins = archives.pinned(_at(root, commit, archives.LOCK))
+        pins = archives.pinned(_at(root, commit, archives.LOCK) or b"[]")
     except IntegrityError as error:
         return f"cannot be built: {error.message}", error.remedy
     for name in tree.names:

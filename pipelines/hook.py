@@ -24,7 +24,7 @@ if [ -x "$kept" ]; then
 fi
 cd "$(git rev-parse --show-toplevel)"/{inside} || exit
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
-printf '%s\\n' "$pushed" | {command} --pushed "$1"
+printf '%s\\n' "$pushed" | {command} --pushed "$1" >&2
 """
 
 

@@ -17,6 +17,8 @@ from tests.pipelines import small_project
 from tests.pipelines.small_project import Said
 
 DAY_S = 86400
+PATIENCE_S = 1500.0
+"""For a whole run on a machine that others use."""
 
 
 class House(NamedTuple):
@@ -26,10 +28,14 @@ class House(NamedTuple):
     home: Path
     source: Path
     """Our packages as they stood when the tests began."""
+    orphans: frozenset[str] = frozenset()
+    """Keys of two results of `other.yaml`, which is no config of the project's any more."""
 
     def say(self, *words: str) -> Said:
         """A command in a process of its own."""
-        return small_project.athanor(self.project, self.home, words, self.source)
+        return small_project.athanor(
+            self.project, self.home, words, self.source, timeout_s=PATIENCE_S
+        )
 
     @property
     def environment(self) -> dict[str, str]:
@@ -65,13 +71,19 @@ def built_house(tmp_path_factory: pytest.TempPathFactory) -> House:
     )
     said = house.say("run", "configs/tiny.yaml", "--json")
     assert said.code == 0, said.err
-    return house
+    before = {path.name for path in (house.home / "cache").iterdir()}
+    other = small_project.CONFIG.replace("name: tiny", "name: other")
+    config = house.project / "other.yaml"
+    config.write_text(other.replace("max_length: 12", "max_length: 11"))
+    assert house.remake("other.yaml", "search") == ["prepare", "pretrain"]
+    made = {path.name for path in (house.home / "cache").iterdir()} - before
+    return house._replace(orphans=frozenset(made))
 
 
 @pytest.fixture
 def house(built_house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     """A copy of the finished project and its home; the working folder, and the home in force."""
-    copy = House(tmp_path / "tiny", tmp_path / "home", built_house.source)
+    copy = House(tmp_path / "tiny", tmp_path / "home", *built_house[2:])
     shutil.copytree(built_house.project, copy.project)
     shutil.copytree(built_house.home, copy.home)
     monkeypatch.chdir(copy.project)

@@ -24,7 +24,7 @@ from components.errors import IntegrityError, ResourceError, UsageError
 from components.files import canonical
 from components.keeping import backup, layouts, moved, restoring
 from pipelines import keys
-from tests.keeping.conftest import House
+from tests.keeping.conftest import PATIENCE_S, House
 from tests.pipelines import small_project
 
 CONTENT = {
@@ -317,6 +317,7 @@ def test_a_home_that_was_moved_is_told_by_the_doctor_and_mended_by_use(
         home,
         ("run", "configs/tiny.yaml", "--force", "register", "--json"),
         house.source,
+        timeout_s=PATIENCE_S,
     )
     assert forced.code == 0, forced.err
     executed = [s["name"] for s in forced.json["steps"] if s["state"] == "executed"]
