@@ -2,7 +2,7 @@
 
 import sqlite3
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ TRASH = ".trash-"
 UNFINISHED = ("*.part", ".fetch-*", f"{TRASH}*")
 """What a killed process leaves where it was writing or freeing."""
 
-Reasons = Mapping[str, Collection[str]]
+Reasons = Mapping[str, Sequence[str]]
 
 
 class Found(NamedTuple):

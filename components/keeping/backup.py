@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from components import files
-from components.errors import ResourceError, UsageError
+from components.errors import IntegrityError, ResourceError, UsageError
 from components.keeping import layouts, moved
 from components.records import Record
 
@@ -55,7 +55,8 @@ def save(home: Path, target: Path, inside: bool = False) -> Saved:
     """Write a copy of the home to a file that does not exist yet, whole or not at all.
 
     Raises:
-        ResourceError: the disk is full.
+        IntegrityError: a database of the home is damaged.
+        ResourceError: the disk is full, or a file cannot be read.
         UsageError: the file exists or lies in the home.
     """
     if target.exists():
@@ -73,9 +74,10 @@ def save(home: Path, target: Path, inside: bool = False) -> Saved:
         with files.replacing(target, 0o600) as temporary:
             manifest = _write(home, temporary, header)
     except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
         raise ResourceError(
-            f"the copy could not be written to {target}: {error.strerror or error}",
-            "free some space there, or name a file on another disk",
+            f"{home} could not be copied to {target}: {error.strerror or error}{where}",
+            "free some space there or name a file on another disk; see: athanor doctor",
         ) from error
     return Saved(
         file=str(target),
@@ -216,12 +218,18 @@ def _is_database(home: Path, path: Path) -> bool:
 def _copied(database: Path, scratch: Path) -> Path:
     """A consistent copy of a database that others write to."""
     copy = scratch / f"{secrets.token_hex(8)}.db"
-    with (
-        closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)) as source,
-        closing(sqlite3.connect(copy)) as target,
-    ):
-        source.backup(target)
-        target.execute("PRAGMA journal_mode=DELETE")
+    try:
+        with (
+            closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)) as source,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+            target.execute("PRAGMA journal_mode=DELETE")
+            [(answer,)] = target.execute("PRAGMA quick_check(1)")
+    except sqlite3.DatabaseError as error:
+        answer = str(error)
+    if answer != "ok":
+        raise IntegrityError(f"{database} is damaged: {answer}", "athanor doctor")
     return copy
 
 

@@ -262,6 +262,17 @@ def test_a_full_disk_leaves_no_half_copy(small: Path, tmp_path: Path, monkeypatc
     assert {path.name for path in tmp_path.iterdir()} == {"small"}
 
 
+def test_a_damaged_database_is_not_copied_as_if_it_were_whole(small: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(small / "optuna/optuna.db")) as database, database:
+        database.executemany("INSERT INTO t VALUES (?)", [(str(n) * 50,) for n in range(2000)])
+    content = bytearray((small / "optuna/optuna.db").read_bytes())
+    content[4096 * 3 : 4096 * 4] = bytes(4096)
+    (small / "optuna/optuna.db").write_bytes(content)
+    with pytest.raises(IntegrityError, match=r"optuna\.db is damaged"):
+        backup.save(small, tmp_path / "c.tgz")
+    assert {path.name for path in tmp_path.iterdir()} == {"small"}
+
+
 def versions_hold(home: Path) -> int:
     """How many versions there are; every one's files are below this home."""
     with closing(sqlite3.connect(home / "mlflow/mlflow.db")) as database:
