@@ -141,9 +141,21 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds this lock alone now."""
+    try:
+        with path.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock that the kernel frees when its holder dies.
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock that the kernel frees when its holder dies: alone, or beside others who share.
 
     Raises:
         ResourceError: there is no room for the lock's file.
@@ -152,5 +164,5 @@ def locked(path: Path) -> Iterator[None]:
         with disk.told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = held.enter_context(path.open("a"))
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from components import databases, files, processes, project
 from components.errors import IntegrityError
+from components.keeping import moved
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -94,6 +95,8 @@ def client(uri: str = "") -> "MlflowClient":
     uri = uri or tracking_uri()
     if uri.startswith(SCHEME):
         open_database(Path(unquote(uri.removeprefix(SCHEME))))
+    if uri == embedded_uri():
+        moved.settle(project.home())
     from mlflow import MlflowClient
 
     # The registry keeps its own default in the environment: the house has one store for both.

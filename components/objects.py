@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from components import files, project
+from components import files, leases, project
 from components.errors import IntegrityError, ResourceError
 
 _verified: dict[str, tuple[int, int, int]] = {}
@@ -19,8 +19,11 @@ def put(source: Path) -> str:
     """Keep a copy of a file for good and give its sha256."""
     name = files.digest(source)
     target = _place(name)
-    if _wrong(name):
-        files.copy(source, target)
+    with leases.using():
+        if _wrong(name):
+            files.copy(source, target)
+        else:
+            leases.touch(_mark(name))
     return name
 
 
@@ -29,8 +32,11 @@ def put_bytes(data: bytes) -> str:
     import hashlib
 
     name = hashlib.sha256(data).hexdigest()
-    if _wrong(name):
-        files.write_bytes(_place(name), data)
+    with leases.using():
+        if _wrong(name):
+            files.write_bytes(_place(name), data)
+        else:
+            leases.touch(_mark(name))
     return name
 
 
@@ -92,6 +98,18 @@ def intact(name: str) -> bool:
         with suppress(ResourceError):  # a full disk costs the next process one more hash
             files.write_bytes(_mark(name), " ".join(map(str, mark)).encode())
     return whole
+
+
+def used(name: str) -> float:
+    """When the object was last put here, in seconds since 1970.
+
+    Raises:
+        FileNotFoundError: it is absent.
+    """
+    made = _place(name).stat().st_mtime
+    with suppress(FileNotFoundError):
+        made = max(made, _mark(name).stat().st_mtime)
+    return made
 
 
 def _recorded(name: str) -> tuple[int, int, int] | None:

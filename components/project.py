@@ -8,9 +8,23 @@ from pathlib import Path
 
 from components.errors import IntegrityError, UsageError
 from components.files import write_bytes
+from components.keeping import layouts
 
-LAYOUT = 1
-"""Version of the home's layout; a newer one is refused, an older one has its upgrade."""
+
+class OtherLayout(IntegrityError):
+    """The home is of another layout; every command brings an older one to the present one."""
+
+    def __init__(self, folder: Path, found: int) -> None:
+        newer = "update the clone (git pull), or name another folder in ATHANOR_HOME"
+        super().__init__(
+            f"{folder} has layout {found}, this Athanor knows {layouts.LAYOUT}",
+            newer if found > layouts.LAYOUT else "athanor models  copies it, then upgrades it",
+        )
+        self.older = found < layouts.LAYOUT
+
+    def __reduce__(self) -> tuple[type[IntegrityError], tuple[str, str]]:
+        """Across a process border it is any refusal."""
+        return IntegrityError, (self.message, self.remedy)
 
 
 def root() -> Path:
@@ -33,31 +47,29 @@ def home() -> Path:
     """The folder of all state, made private to the user on first use.
 
     Raises:
-        IntegrityError: a newer Athanor made it.
+        OtherLayout: another Athanor made it.
     """
-    folder = _place()
+    folder = place()
     layout = folder / "layout"
     if not layout.is_file():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        write_bytes(layout, f"{LAYOUT}\n".encode())
-    elif (found := layout.read_text(errors="replace").strip()) != str(LAYOUT):
-        raise IntegrityError(
-            f"{layout} says {found!r}, this Athanor knows layout {LAYOUT}",
-            "update the clone (git pull), or name another folder in ATHANOR_HOME",
-        )
+        write_bytes(layout, f"{layouts.LAYOUT}\n".encode())
+    elif (found := layouts.found(folder)) != layouts.LAYOUT:
+        raise OtherLayout(folder, found)
     return folder
 
 
 def standing_home() -> Path | None:
     """The home where one stands already; nothing is made, and nothing is wrong without one."""
     try:
-        folder = _place()
+        folder = place()
     except UsageError:
         return None
     return folder if (folder / "layout").is_file() else None
 
 
-def _place() -> Path:
+def place() -> Path:
+    """Where the home is or will be."""
     named = os.environ.get("ATHANOR_HOME")
     return Path(named).expanduser().resolve() if named else root() / ".athanor"

@@ -35,7 +35,9 @@ class Workspace:
 
     def file(self, path: Path, name: str) -> None:
         """Offer a file to whoever keeps the run's files, under a name such as `plots/roc.png`."""
-        self._write("file", path=str(path), name=name)
+        inside = path.is_relative_to(self.folder)  # then it is found wherever the home lies later
+        shown = path.relative_to(self.folder) if inside else path
+        self._write("file", path=str(shown), name=name)
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record what the step settled on itself."""

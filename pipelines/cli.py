@@ -14,14 +14,24 @@ from typing import Any
 
 from components import disk
 from components.errors import AthanorError, IntegrityError, UsageError
-from pipelines.commands import house, models, reproduction, running, runs, shipping, trust
+from components.project import OtherLayout, place
+from pipelines.commands import (
+    house,
+    keeping,
+    models,
+    reproduction,
+    running,
+    runs,
+    shipping,
+    trust,
+)
 
 EPILOG = """\
 exit codes: 0 done, 2 usage or config, 3 data refused, 4 gate not passed, 5 service unreachable,
 6 bytes are not what was recorded, 7 disk or memory short, 130 and 143 interrupted, 70 our bug
 """
 
-SUBJECTS = (running, runs, shipping, models, trust, reproduction, house)
+SUBJECTS = (running, runs, shipping, models, trust, reproduction, house, keeping)
 """Modules of commands, in the order of `athanor --help`."""
 
 TERMINATED = 128 + signal.SIGTERM
@@ -39,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         options = _parsed(arguments)
         _reap()
-        return options.command(options)
+        return _answered(options)
     except AthanorError as error:
         if options.debug:
             raise
@@ -74,6 +84,22 @@ def _refused(options: argparse.Namespace, error: AthanorError) -> int:
     """The exit code of an error that a user can mend."""
     kind = type(error).__name__
     return _failed(options, (kind, error.message, error.remedy), error.exit_code)
+
+
+def _answered(options: argparse.Namespace) -> int:
+    """The exit code of the command; a home of an older layout is upgraded, then it is asked."""
+    try:
+        return options.command(options)
+    except OtherLayout as found:
+        if not found.older:
+            raise
+    from components.keeping import upgrades
+
+    home = place()
+    print(f"athanor: {home} is of an older layout: copying, then upgrading it", file=sys.stderr)
+    if (copy := upgrades.settle(home)) is not None:
+        print(f"athanor: upgraded; as it was: {copy}", file=sys.stderr)
+    return options.command(options)
 
 
 def _failed(options: argparse.Namespace, said: tuple[str, str, str], code: int) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from components import project
 from components.errors import AthanorError
+from components.keeping import layouts, moved
 from components.records import Record
 
 Level = Literal["ok", "warn", "bad"]
@@ -146,7 +147,7 @@ def _home() -> Iterator[Finding]:
         found = f"{home} is not writable"
         yield Finding(name="home", level="bad", found=found, fix=f"chown -R $USER {home}")
     else:
-        yield Finding(name="home", level="ok", found=f"{home}, layout {project.LAYOUT}, private")
+        yield Finding(name="home", level="ok", found=f"{home}, layout {layouts.LAYOUT}, private")
 
 
 def _stores() -> Iterator[Finding]:
@@ -155,6 +156,9 @@ def _stores() -> Iterator[Finding]:
 
     if (home := _existing_home()) is None:
         return
+    if (place := moved.recorded(home)) is not None and place != home:
+        found = f"its files are recorded at {place}, the home lies at {home}"
+        yield Finding(name="mlflow files", level="warn", found=found, fix="athanor models")
     for name in templates.STORES:
         path = home / name / f"{name}.db"
         if not path.is_file():

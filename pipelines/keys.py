@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from components import files, fingerprint, objects, project
+from components import files, fingerprint, leases, objects, project
 from components.artifacts import RawData, RegisteredModel
 from components.datasets import reader
 from components.records import Record, content
@@ -75,7 +75,18 @@ def result_folder() -> Path:
 
 
 def stored(name: str) -> Record | None:
-    """The result kept under a key, if it is whole and all objects that it names are."""
+    """The result kept under a key, if it is whole and all objects that it names are.
+
+    To look is to use: a living run's results are not freed.
+    """
+    with leases.using():
+        record = _whole(name)
+        if record is not None:
+            leases.touch(result_folder() / name)
+        return record
+
+
+def _whole(name: str) -> Record | None:
     try:
         wrapped = json.loads((result_folder() / name).read_bytes())
         if Path(wrapped["metadata"]["storage_key"]).name != name:

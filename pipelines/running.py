@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 
-from components import project
+from components import leases, project
 from components.errors import AthanorError, ConfigError, ServiceUnreachable, UsageError
 from components.registry import glance
 from pipelines import holding, runs
@@ -43,11 +43,13 @@ class Latest(NamedTuple):
     mlflow_run_id: str | None
 
 
+@leases.held()
 def run(file: Path, wishes: Wishes) -> Report:
     """The report of a run; steps whose result is stored are not executed."""
     return _run(load_run(file, wishes.assignments), wishes, file, None)
 
 
+@leases.held()
 def resume(name: str) -> Report:
     """The report of a run that goes on: its own config and wishes, its last checkpoint.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components import files, mlflow_store
+from components.keeping import moved
 from components.records import Record
 from pipelines import kernel, starting, templates
 from pipelines.starting import PORTS, Server
@@ -56,6 +57,7 @@ def up(
     """
     home.chmod(0o700)
     templates.install(home)
+    moved.settle(home)
     with files.locked(home / "servers.lock"):
         known = _read(home)
         servers = {name: it for name, it in known.items() if starting.healthy(name, it)}

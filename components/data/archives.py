@@ -46,9 +46,20 @@ def sources(root: Path) -> dict[str, Source]:
         IntegrityError: the lock file cannot be read.
     """
     try:
-        entries = json.loads((root / LOCK).read_bytes())
-        return {entry["name"]: Source.model_validate(entry) for entry in entries}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return pinned((root / LOCK).read_bytes())
+    except OSError as error:
+        raise IntegrityError(f"{LOCK} cannot be read: {error}", f"git checkout {LOCK}") from error
+
+
+def pinned(text: bytes) -> dict[str, Source]:
+    """The same from the lock file's bytes.
+
+    Raises:
+        IntegrityError: they are no lock file.
+    """
+    try:
+        return {entry["name"]: Source.model_validate(entry) for entry in json.loads(text)}
+    except (ValueError, TypeError, KeyError) as error:
         raise IntegrityError(f"{LOCK} cannot be read: {error}", f"git checkout {LOCK}") from error
 
 

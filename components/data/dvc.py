@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.data.pointer import POINTER
-from components.errors import ServiceUnreachable
+from components.errors import ServiceUnreachable, UsageError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -45,6 +45,27 @@ def fetch(root: Path, names: Iterable[str]) -> str:
             log.warning("dvc fetch: %s", error)
             return str(error) or type(error).__name__
     return ""
+
+
+def missing(root: Path, name: str, digests: Iterable[str]) -> tuple[str, ...]:
+    """Which of these objects a remote lacks, asked for one by one: `dvc status` says 0 to both.
+
+    Raises:
+        ServiceUnreachable: the remote does not answer.
+        UsageError: no remote has this name.
+    """
+    wanted = sorted(set(digests))
+    with _opened(root) as repo:
+        if name not in repo.config["remote"]:
+            there = ", ".join(sorted(repo.config["remote"])) or "none"
+            raise UsageError(f"DVC knows no remote {name!r}", f"there are: {there}")
+        try:
+            there = set(repo.cloud.get_remote_odb(name, "guard").list_oids_exists(wanted))
+        except Exception as error:
+            raise ServiceUnreachable(
+                f"the DVC remote {name!r} does not answer: {error}", f"dvc fetch -r {name} -v"
+            ) from error
+    return tuple(digest for digest in wanted if digest not in there)
 
 
 def cache_folder(root: Path) -> Path:

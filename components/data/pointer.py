@@ -22,13 +22,21 @@ def recorded(root: Path) -> Tree:
     Raises:
         IntegrityError: the listing is not the one that `data.dvc` names, or one is unreadable.
     """
-    listing = _listing(root / LISTING)
-    named = _named(root / POINTER)
-    if listing.digest != named:
+    return read(_bytes(root, POINTER), _bytes(root, LISTING))
+
+
+def read(pointer: bytes, listing: bytes) -> Tree:
+    """The same from the two files' bytes, as git may give them of any commit.
+
+    Raises:
+        IntegrityError: as in `recorded`.
+    """
+    tree, named = _listed(listing), _named(pointer)
+    if tree.digest != named:
         raise IntegrityError(
-            f"{LISTING} hashes to {listing.digest[:12]}, {POINTER} names {named[:12]}", RESTORE
+            f"{LISTING} hashes to {tree.digest[:12]}, {POINTER} names {named[:12]}", RESTORE
         )
-    return listing
+    return tree
 
 
 def write_listing(root: Path, tree: Tree) -> None:
@@ -58,17 +66,24 @@ def chosen(tree: Tree, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names))) or tree.names
 
 
-def _listing(path: Path) -> Tree:
+def _bytes(root: Path, name: str) -> bytes:
     try:
-        entries = json.loads(path.read_bytes())
+        return (root / name).read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"{name} cannot be read: {error}", RESTORE) from error
+
+
+def _listed(text: bytes) -> Tree:
+    try:
+        entries = json.loads(text)
         return Tree({name: File(**entry) for name, entry in entries.items()})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise IntegrityError(f"{LISTING} cannot be read: {error}", RESTORE) from error
 
 
-def _named(path: Path) -> str:
+def _named(text: bytes) -> str:
     try:
-        [out] = yaml.safe_load(path.read_bytes())["outs"]
+        [out] = yaml.safe_load(text)["outs"]
         return str(out["md5"])
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
         raise IntegrityError(f"{POINTER} cannot be read: {error!r}", RESTORE) from error

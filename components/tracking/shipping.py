@@ -79,7 +79,7 @@ class Shipper:
             self.points(wanted.run_id, portion.points)
             self.params(wanted.run_id, portion.params)
             for file in portion.files:
-                self.file(wanted.run_id, Path(file["path"]), file["name"])
+                self.file(wanted.run_id, path.parent / file["path"], file["name"])
             for trial in portion.trials:
                 self.trial(wanted, trial)
             journals.save(path, portion.state)

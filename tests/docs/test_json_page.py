@@ -13,6 +13,8 @@ from components.data.check import DataSet, Status, Verified
 from components.data.pull import Pulled
 from components.data.record import Recorded
 from components.history import Event, Finding
+from components.keeping.backup import Saved
+from components.keeping.restoring import Restored
 from components.records import Record
 from components.registry import verifying
 from components.signing import PublicKey
@@ -20,6 +22,7 @@ from components.tracking.syncing import Synced
 from components.tracking.unshipped import Trouble, Waiting
 from pipelines import (
     cli,
+    guard,
     listing,
     logs,
     predicting,
@@ -29,12 +32,16 @@ from pipelines import (
     servers,
     shelf,
     status,
+    sweep,
     trust,
 )
+from pipelines.guard import Guarded, Problem
+from pipelines.hook import Hook
 from pipelines.plan import Outlook
 from pipelines.predicting import Answer, Answers
 from pipelines.runs import Attempt, Failure, RunRecord, StepRecord, Wishes
 from pipelines.starting import Server
+from pipelines.sweep import Swept, Thing
 from tests.docs import pages
 from tests.docs.reports import a_report
 
@@ -243,6 +250,38 @@ def test_data() -> None:
     demand_alike("`athanor data record`", *dumped(recorded))
     status = Status(tree="0.dir", data_sets=(one,), unrecorded=("c",))
     demand_alike("`athanor data status`", *dumped(status))
+
+
+def test_gc() -> None:
+    thing = Thing(
+        kind="result", name="k", size_bytes=3, used="2026-01-01", needed=False, reasons=("old",)
+    )
+    swept = Swept(
+        applied=False,
+        older_than_days=30,
+        things=(thing,),
+        left_alone={"mlflow": 7},
+        notes=("a config cannot be planned",),
+    )
+    demand_alike("`athanor gc`", sweep.document(swept))
+
+
+def test_backup_and_restore() -> None:
+    saved = Saved(file="a.tgz", size_bytes=1, members=2, home_bytes=3, layout=1)
+    demand_alike("`athanor backup`", *dumped(saved))
+    restored = Restored(home="/h", members=2, home_bytes=3, made_at="2026-01-01", aside="")
+    demand_alike("`athanor restore`", *dumped(restored))
+
+
+def test_guard() -> None:
+    title = "`athanor guard install` and `athanor guard remove`"
+    demand_alike(title, *dumped(Hook(hook="/h", installed=True, kept="")))
+    problem = Problem(about="data", commit="c", what="lacking", fix="dvc push")
+    guarded = Guarded(
+        refs=("HEAD",), commits=("c",), remote="team", references=("a:1 b/2",), problems=(problem,)
+    )
+    demand_alike("`athanor guard check`", *dumped(guarded))
+    assert guard.exit_code(guarded) == 3
 
 
 def test_up(tmp_path: Path) -> None:

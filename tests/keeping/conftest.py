@@ -1,0 +1,111 @@
+"""One finished run of the small project, copied into each test that wants it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pipelines import cli
+from tests.pipelines import small_project
+from tests.pipelines.small_project import Said
+
+DAY_S = 86400
+PATIENCE_S = 1500.0
+"""For a whole run on a machine that others use."""
+
+
+class House(NamedTuple):
+    """A project and its home."""
+
+    project: Path
+    home: Path
+    source: Path
+    """Our packages as they stood when the tests began."""
+    orphans: frozenset[str] = frozenset()
+    """Keys of two results of `other.yaml`, which is no config of the project's any more."""
+
+    def say(self, *words: str) -> Said:
+        """A command in a process of its own."""
+        return small_project.athanor(
+            self.project, self.home, words, self.source, timeout_s=PATIENCE_S
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What such a process is started with."""
+        return small_project.environment(self.home, self.source)
+
+    def states(self) -> set[str]:
+        """What `plan` says of all steps of the small run."""
+        said = self.say("plan", "configs/tiny.yaml", "--json")
+        assert said.code == 0, said.err
+        return {step["state"] for step in said.json["steps"]}
+
+    def remake(self, config: str, until: str) -> list[str]:
+        """Steps that a run without Prefect executed, up to one."""
+        done = subprocess.run(
+            [sys.executable, small_project.ROOT / "tests/pipelines/direct.py", config, until],
+            cwd=self.project,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout)["executed"]
+
+
+@pytest.fixture(scope="session")
+def built_house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    folder = tmp_path_factory.mktemp("house")
+    house = House(
+        small_project.write(folder / "tiny"),
+        folder / "home",
+        small_project.frozen(tmp_path_factory.mktemp("source")),
+    )
+    said = house.say("run", "configs/tiny.yaml", "--json")
+    assert said.code == 0, said.err
+    before = {path.name for path in (house.home / "cache").iterdir()}
+    other = small_project.CONFIG.replace("name: tiny", "name: other")
+    config = house.project / "other.yaml"
+    config.write_text(other.replace("max_length: 12", "max_length: 11"))
+    assert house.remake("other.yaml", "search") == ["prepare", "pretrain"]
+    made = {path.name for path in (house.home / "cache").iterdir()} - before
+    return house._replace(orphans=frozenset(made))
+
+
+@pytest.fixture
+def house(built_house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    """A copy of the finished project and its home; the working folder, and the home in force."""
+    copy = House(tmp_path / "tiny", tmp_path / "home", *built_house[2:])
+    shutil.copytree(built_house.project, copy.project)
+    shutil.copytree(built_house.home, copy.home)
+    monkeypatch.chdir(copy.project)
+    monkeypatch.setenv("ATHANOR_HOME", str(copy.home))
+    return copy
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Runs a command in this process: what it answered."""
+
+    def run(*words: str) -> Said:
+        capsys.readouterr()
+        code = cli.run(words)
+        printed = capsys.readouterr()
+        return Said(code, printed.out, printed.err)
+
+    return run
+
+
+def age(folder: Path, days: float) -> None:
+    """Let everything in a folder be that old."""
+    then = time.time() - days * DAY_S
+    for path in (folder, *folder.rglob("*")):
+        os.utime(path, (then, then), follow_symlinks=False)
