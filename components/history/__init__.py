@@ -53,6 +53,11 @@ def history(name: str) -> tuple[Event, ...]:
     return ledger().read(name).events
 
 
+def names() -> tuple[str, ...]:
+    """Every name of which this home remembers a last entry."""
+    return tuple(sorted(path.stem for path in (project.home() / "history").glob("*.json")))
+
+
 def rolled_back(name: str, version: int) -> bool:
     """Whether this version was taken back and nobody has put it in place by hand since."""
     return chain.rolled_back(history(name), version)

@@ -99,11 +99,11 @@ def _asked(uri: str, method: str, path: str, **content: Any) -> "Response":
     from mlflow.utils.rest_utils import http_request
 
     try:
-        return http_request(
-            get_default_host_creds(uri), path, method, raise_on_status=False, **content
-        )
+        creds = get_default_host_creds(uri)
+        response: Any = http_request(creds, path, method, raise_on_status=False, **content)
     except MlflowException as error:
         raise ServiceUnreachable(
             f"the model registry at {mlflow_store.shown_uri(uri)} does not answer",
             "start it, or unset MLFLOW_TRACKING_URI to use the store in the home",
         ) from error
+    return response

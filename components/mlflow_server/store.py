@@ -25,7 +25,7 @@ class GuardedStore(SqlAlchemyStore):
         super().__init__(database.plain(store_uri))
         database.prepare(self.db_uri)
         self._open: ContextVar[Any] = ContextVar("open", default=None)
-        self.ManagedSessionMaker = self._joining(self.ManagedSessionMaker)
+        self.ManagedSessionMaker: Callable[..., Any] = self._joining(self.ManagedSessionMaker)
 
     def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
         """Any alias but the champion."""
@@ -100,13 +100,13 @@ class GuardedStore(SqlAlchemyStore):
         """MLflow's sessions; inside `_locked` its methods work in the open one."""
 
         @contextmanager
-        def session(**options: Any) -> Iterator[Any]:
+        def session(read_only: bool = True) -> Iterator[Any]:
             outer = self._open.get()
             if outer is not None:
                 yield outer
                 outer.flush()
                 return
-            with begin(**options) as made:
+            with begin(read_only=read_only) as made:
                 yield made
 
         return session

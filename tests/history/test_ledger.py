@@ -40,6 +40,7 @@ def test_entries_are_numbered_and_chained(home):
     assert all(chain.content_digest(event) == event.sha256 for event in events)
     assert events[-1].evidence == {"p_value": 0.01}
     assert "@" in events[-1].who
+    assert history.names() == (NAME,)
     assert sql(home, "SELECT value FROM registered_model_tags") == [(f"4 {events[-1].sha256}",)]
 
 
