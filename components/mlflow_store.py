@@ -31,7 +31,6 @@ AWAY = (
     "DEADLINE_EXCEEDED",
 )
 """Error codes of a server that does not answer."""
-_ANEW = "to begin with an empty registry, move it and {} aside"
 OWNER = "athanor.owner"
 """Tag of a run: the process that writes it."""
 
@@ -110,20 +109,13 @@ def open_database(database: Path) -> None:
     (measured with 3.17.2).
 
     Raises:
-        IntegrityError: it is damaged; or it is gone, and the files of its runs are not.
+        As `exists`.
     """
-    artifacts = database.parent / "artifacts"
-    if database.is_file():
-        databases.demand_whole(database, f"restore it from a backup; {_ANEW.format(artifacts)}")
+    if exists(database):
         return
     with files.locked(database.with_suffix(".lock")):
-        if database.is_file():
+        if exists(database):
             return
-        if artifacts.is_dir() and any(artifacts.iterdir()):
-            raise IntegrityError(
-                f"{database} is gone, and with it every run and version",
-                f"restore it from a backup; {_ANEW.format(artifacts)}",
-            )
         template = project.home() / "templates" / DATABASE
         with files.replacing(database, 0o600) as temporary:
             if template.is_file():
@@ -131,7 +123,23 @@ def open_database(database: Path) -> None:
             else:
                 temporary.unlink()
                 create_template(temporary)
-            _place_artifacts(temporary, artifacts)
+            _place_artifacts(temporary, database.parent / "artifacts")
+
+
+def exists(database: Path) -> bool:
+    """Whether the SQLite file is there, whole.
+
+    Raises:
+        IntegrityError: it is damaged; or it is gone, and the files of its runs are not.
+    """
+    artifacts = database.parent / "artifacts"
+    remedy = f"restore it from a backup; to begin with an empty registry, move {artifacts} aside"
+    if database.is_file():
+        databases.demand_whole(database, remedy)
+        return True
+    if artifacts.is_dir() and any(artifacts.iterdir()):
+        raise IntegrityError(f"{database} is gone, and with it every run and version", remedy)
+    return False
 
 
 def create_template(target: Path) -> None:

@@ -134,13 +134,15 @@ def _registered(record: Record) -> bool:
 
 def remember(run: str, step: str, of: Document) -> None:
     """Keep the document of a step's latest result in a run, for `why`."""
-    files.write_sealed(_memory(run, step), of)
+    files.write_sealed(_memory(run, step), {**of, "step": f"{run}/{step}"})
 
 
 def changes(run: str, step: str, of: Document) -> tuple[str, ...]:
     """What differs from the last time that this step of this run had a result, in words."""
     try:
         before = files.read_sealed(_memory(run, step))
+        if before.pop("step", "") != f"{run}/{step}":
+            raise ValueError("it is another step's")
     except FileNotFoundError:
         return ("it never ran here",)
     except (OSError, ValueError):

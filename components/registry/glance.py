@@ -22,6 +22,7 @@ def champion(name: str) -> int | None:
 
     Raises:
         ServiceUnreachable: the server in MLFLOW_TRACKING_URI does not answer.
+        IntegrityError: the database is damaged or gone.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith(("http://", "https://")):
@@ -31,9 +32,8 @@ def champion(name: str) -> int | None:
 
 
 def _from_database(database: Path, name: str) -> int | None:
-    if not database.is_file():
+    if not mlflow_store.exists(database):
         return None
-    mlflow_store.open_database(database)
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=TIMEOUT_S) as connection:
         row = connection.execute(
             "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = 'champion'",

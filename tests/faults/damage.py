@@ -340,7 +340,8 @@ def _names(path: str, said: str) -> bool:
 def _remakes(command: str, content: Any) -> bool:
     """Whether an answer says that something is made again, and why."""
     if command == "why":
-        return any("damaged" in reason for step in content["steps"] for reason in step["reasons"])
+        reasons = [reason for step in content["steps"] for reason in step["reasons"]]
+        return any("damaged" in reason or "never ran here" in reason for reason in reasons)
     again = [step for step in content["steps"] if step["state"] == "run"]
     return command == "plan" and bool(again) and all(step["reasons"] for step in again)
 
