@@ -29,7 +29,8 @@ PATIENCE_S = 500.0
 
 ORDER = (
     "layout", "prefect database", "store layouts", "optuna database", "mlflow template",
-    "mlflow database", "server", "note of a run", "report", "object", "object mark", "result", "document",
+    "mlflow database", "server", "note of a run", "report", "object", "object mark",
+    "result", "document",
     "shown file", "prepared array", "shipped", "trial", "checkpoint tensors", "checkpoint",
     "graph", "plot", "lineage", "version", "fetched bundle", "history", "alias", "decision",
     "latest run",
