@@ -42,7 +42,8 @@ FILES = {
     "report": "work/*/re*.*",
     "checkpoint tensors": "work/*/checkpoints/*.safetensors",
     "checkpoint": "work/*/checkpoints/*.json",
-    "graph": "work/*/*.onnx",
+    "plot": "work/*/*.png",
+    "graph": "work/*/compress/*.onnx",
     "object": "objects/??/*",
     "object mark": "objects/verified/*",
     "result": "cache/*",
@@ -50,8 +51,10 @@ FILES = {
     "fetched bundle": "bundles/*",
     "decision": "decisions/*/*.json",
     "latest run": "runs/*/*.json",
+    "shown file": "mlflow/artifacts/**",
 }
-"""Commits that a rename makes: name -> where the file takes its place, below the home."""
+"""Commits that a rename makes: name -> where the file takes its place, below the home; `**` at the
+end is any depth."""
 
 LINES = {"history": "history/*.jsonl"}
 """Commits that an appended line makes."""
@@ -211,6 +214,8 @@ def name_of(path: str, table: dict[str, str]) -> str:
     parts = path.split("/")
     for name, pattern in table.items():
         wanted = pattern.split("/")
+        if wanted[-1] == "**" and parts[: len(wanted) - 1] == wanted[:-1]:
+            return name
         if len(parts) == len(wanted) and all(map(fnmatch.fnmatch, parts, wanted)):
             return name
     return f"unnamed {path}"
