@@ -19,14 +19,15 @@ def demand_whole(database: Path, remedy: str) -> None:
     """
     try:
         status = database.stat()
-        if (str(database), status.st_ino) in _seen:
-            return
-        wrong = _wrong(database, fully=status.st_size <= FULLY_BYTES)
+        seen = str(database), status.st_ino
+        wrong = "" if seen in _seen else _wrong(database, fully=status.st_size <= FULLY_BYTES)
     except OSError as error:
-        wrong = error.strerror or "it cannot be read"
+        raise IntegrityError(
+            f"{database} is damaged: {error.strerror or 'it cannot be read'}", remedy
+        ) from error
     if wrong:
         raise IntegrityError(f"{database} is damaged: {wrong}", remedy)
-    _seen.add((str(database), status.st_ino))
+    _seen.add(seen)
 
 
 def _wrong(database: Path, fully: bool) -> str:

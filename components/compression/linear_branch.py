@@ -114,18 +114,17 @@ class LinearBranch(Compression):
         every = np.arange(len(spec.labels))
         scale = inverse * (self.evenness + _ratios(counts["train"], answers["train"], every))
         features = {name: each.multiply(scale).tocsr() for name, each in counts.items()}
-        best: tuple[float, LogisticRegression] | None = None
+        fits: list[tuple[float, LogisticRegression]] = []
         with threadpool_limits(limits=1):
             for strength in self.inverse_strengths:
                 model = LogisticRegression(C=strength, solver="newton-cg", max_iter=1000)
                 model.fit(features["train"], answers["train"])
                 chances = model.predict_proba(features["val"])
-                loss = float(log_loss(answers["val"], chances, labels=every))
-                if best is None or loss < best[0]:
-                    best = loss, model
-        model = best[1] if best else model
+                loss = log_loss(answers["val"], chances, labels=every)
+                fits.append((float(loss), model))
+        _, best = min(fits, key=lambda fit: fit[0])
         spread = np.array([[-0.5], [0.5]]) if len(every) == 2 else np.eye(len(every))
-        return Regression(model.coef_ * scale, model.intercept_, spread)
+        return Regression(best.coef_ * scale, best.intercept_, spread)
 
     def _shares(
         self, bench: Bench, candidate: TrainedModel, fitted: "Regression"
