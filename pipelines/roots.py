@@ -54,10 +54,8 @@ def of_versions(roots: Roots) -> None:
     """Each registered version needs its bundle and the results that it was made from."""
     from components import registry
 
-    if mlflow_store.tracking_uri() == mlflow_store.embedded_uri():
-        database = project.home() / "mlflow" / mlflow_store.DATABASE
-        if not database.is_file():
-            return  # to ask would make one
+    if _empty():
+        return
     for name in registry.names():
         for version in registry.versions(name):
             label = f"version {name}/{version.version}"
@@ -69,14 +67,22 @@ def of_versions(roots: Roots) -> None:
                     roots.results[made_by].add(reason)
 
 
+def _empty() -> bool:
+    """Whether the home's own registry does not exist yet: to ask it would make it."""
+    embedded = mlflow_store.tracking_uri() == mlflow_store.embedded_uri()
+    return embedded and not (project.home() / "mlflow" / mlflow_store.DATABASE).is_file()
+
+
 def of_ledger(roots: Roots) -> None:
     """Each bundle that the history names as evidence."""
-    from components import history
+    from components import history, registry
 
-    for path in sorted((project.home() / "history").glob("*.jsonl")):
-        for event in history.history(path.stem):
+    if _empty():
+        return
+    for name in sorted({*history.names(), *registry.names()}):
+        for event in history.history(name):
             for digest in _named(event.evidence, "bundle"):
-                roots.bundles[digest].add(f"history of {path.stem}, v{event.version}")
+                roots.bundles[digest].add(f"history of {name}, v{event.version}")
 
 
 def of_decisions(roots: Roots) -> None:

@@ -16,7 +16,7 @@ import sqlite3
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,10 +30,8 @@ FORMAT = 1
 HEADER, MANIFEST = "athanor-backup.json", "manifest.json"
 LEVEL = 1
 """Of gzip: weights hardly shrink, and a higher level costs several times as long."""
-FIRST = ("tracking", "cache", "plans", "runs", "decisions")
+FIRST = ("tracking", "cache", "plans", "runs", "decisions", "history")
 """Copied before the databases, in this order: what they name is in the databases or comes later."""
-TOGETHER = ("history",)
-"""Copied in the same moment as the databases, while nobody moves an alias."""
 PASSING = ("locks", "servers.json", "upgrades", "objects/verified", "prefect/embedded.json")
 """No state: locks, processes, copies of earlier layouts, and marks that hold for one disk."""
 SUFFIXES = (".lock", ".part", "-wal", "-shm", "-journal")
@@ -104,10 +102,7 @@ def _write(home: Path, target: Path, header: dict[str, Any]) -> dict[str, Any]:
         for name in FIRST:
             writer.some(_walk(home, name))
         databases = [path for path in _walk(home) if _is_database(home, path)]
-        with _still(home):
-            copies = {path: _copied(path, Path(scratch)) for path in databases}
-            for name in TOGETHER:
-                writer.some(_walk(home, name))
+        copies = {path: _copied(path, Path(scratch)) for path in databases}
         for path, copy in copies.items():
             writer.file(copy, path.relative_to(home).as_posix(), 0o600)
         writer.some(path for path in _walk(home) if path not in copies)
@@ -231,12 +226,3 @@ def _copied(database: Path, scratch: Path) -> Path:
     if answer != "ok":
         raise IntegrityError(f"{database} is damaged: {answer}", "athanor doctor")
     return copy
-
-
-@contextmanager
-def _still(home: Path) -> Iterator[None]:
-    """Nobody registers a version or moves an alias: history and database say the same."""
-    with ExitStack() as held:
-        for lock in sorted((home / "locks").glob("registry-*.lock")):
-            held.enter_context(files.locked(lock))
-        yield

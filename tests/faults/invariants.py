@@ -15,7 +15,7 @@ WHOLE_JSON = (
     "plans/*/*.json", "decisions/*/*.json", "runs/*/*.json", "work/*/lineage.json",
     "work/*/journal.shipped.json", "work/*/checkpoints/*.json",
 )  # fmt: skip
-LINES = ("history/*.jsonl", "work/*/journal.jsonl")
+LINES = ("work/*/journal.jsonl",)
 DATABASES = ("*/*.db",)
 PATIENCE_S = 30.0
 
@@ -134,9 +134,8 @@ def run_keys(home: Path) -> list[str]:
 
 def judged(home: Path, name: str) -> set[int]:
     """Versions of a name that the gate let past."""
-    path = home / "history" / f"{name}.jsonl"
-    events = [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
-    return {event["version"] for event in events if event["event"] == "judged"}
+    query = f"SELECT version FROM athanor_history WHERE event = 'judged' AND name = '{name}'"
+    return {int(row[0]) for row in ask(home / "mlflow" / "mlflow.db", query)}
 
 
 def ask(database: Path, query: str) -> list[tuple]:

@@ -56,13 +56,11 @@ FILES = {
 """Commits that a rename makes: name -> where the file takes its place, below the home; `**` at the
 end is any depth."""
 
-LINES = {"history": "history/*.jsonl"}
-"""Commits that an appended line makes."""
-
 CALLS = {
     "trial": ("components.study", "Study.tell"),
     "version": ("components.registry.registering", "_create"),
-    "alias": ("components.registry", "set_alias"),
+    "history": ("components.history", "record"),
+    "alias": ("components.history", "move"),
 }
 """Commits that a transaction makes: name -> module and function."""
 
@@ -199,13 +197,12 @@ def arm() -> None:
     if _injector.plan.at == "write":
         _writes(_injector)
     else:
-        _lines(_injector)
         sys.meta_path.insert(0, _Finder(_injector))
 
 
 def commits() -> tuple[str, ...]:
     """Every commit with its side."""
-    names = (*FILES, *LINES, *CALLS)
+    names = (*FILES, *CALLS)
     return tuple(f"{name} {side}" for name in names for side in SIDES)
 
 
@@ -241,23 +238,6 @@ def _renaming(injector: Injector, real: Callable[..., None]) -> Callable[..., No
             injector.commit(name, "after")
 
     return rename
-
-
-def _lines(injector: Injector) -> None:
-    """A line counts as appended once it is flushed to the disk."""
-    real = os.fsync
-
-    def fsync(handle: int) -> None:
-        inside = injector.inside(os.readlink(f"/proc/self/fd/{handle}"))
-        name = name_of(inside, LINES) if inside else "unnamed"
-        if name.startswith("unnamed"):
-            real(handle)
-            return
-        injector.commit(name, "before")
-        real(handle)
-        injector.commit(name, "after")
-
-    os.fsync = fsync
 
 
 def _writes(injector: Injector) -> None:
