@@ -83,10 +83,10 @@ def _rule(one: Expectation) -> str:
 
 
 def _in_words(values: dict[str, Any]) -> str:
-    """By name, for the order in a file is no part of what it says; backwards: min before max."""
+    """By name, for the order in a file is no part of what it says."""
     return ", ".join(
         f"{name} {_in_words(value) if isinstance(value, dict) else value}"
-        for name, value in sorted(values.items(), reverse=True)
+        for name, value in sorted(values.items())
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from components import mlflow_store, registry
 from components.bundle import Bundle
 from components.evaluation.paired import mcnemar
-from components.registry import set_alias
+from components.registry import moving
 from components.steps.register import RegisterConfig, register
 from pipelines.comparison.changes import changes
 from pipelines.comparison.sides import Side
@@ -94,7 +94,7 @@ def test_turned_round_it_says_the_same(versions: Path, said: Said_) -> None:
 
 def test_one_screen(versions: Path, said: Said_, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    set_alias("reviews", "champion", 2)
+    moving.force("reviews", 2, "the second is to be champion here")
     found = said("compare", "reviews/1", "reviews@champion", "--examples", "100")
     lines = found.out.splitlines()
     assert len(lines) <= 50
@@ -240,6 +240,6 @@ def a_side(recipe: dict) -> Side:
     remake = {"data": [{"name": "reviews", "tree": "1", "rows": {"test": 4}}]}
     bundle = Bundle(
         folder=Path(), digest="b", manifest={"selected": "fp32", "remake": remake},
-        provenance={"facts": facts, "files": {}},
+        provenance={"facts": facts, "files": {}}, signer=None,
     )  # fmt: skip
     return Side("reviews", 1, "fp32", "r", bundle, Path(), None, None, None)
