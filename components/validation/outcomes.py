@@ -83,11 +83,16 @@ def _rule(one: Expectation) -> str:
 
 
 def _in_words(values: dict[str, Any]) -> str:
-    """By name, for the order in a file is no part of what it says."""
+    """By name, for the order in a file is no part of what it says; the least before the most."""
     return ", ".join(
         f"{name} {_in_words(value) if isinstance(value, dict) else value}"
-        for name, value in sorted(values.items())
+        for name, value in sorted(values.items(), key=_place)
     )
+
+
+def _place(word: tuple[str, Any]) -> tuple[str, bool]:
+    name, _ = word
+    return name.replace("max_", "min_", 1), name.startswith("max_")
 
 
 def _limits(kwargs: dict[str, Any]) -> str:
