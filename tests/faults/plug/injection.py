@@ -50,7 +50,10 @@ FILES = {
     "document": "plans/*/*.json",
     "fetched bundle": "bundles/*",
     "decision": "decisions/*/*.json",
-    "latest run": "runs/*/*.json",
+    "run at work": "runs/open/*",
+    "run record": "runs/*.json",
+    "head of a history": "history/*.json",
+    "signing key": "keys/*",
     "shown file": "mlflow/artifacts/**",
 }
 """Commits that a rename makes: name -> where the file takes its place, below the home; `**` at the
