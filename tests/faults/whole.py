@@ -30,7 +30,8 @@ PATIENCE_S = 500.0
 ORDER = (
     "layout", "prefect database", "store layouts", "optuna database", "mlflow template",
     "mlflow database", "run at work", "run record", "server", "note of a run", "report",
-    "object", "object mark", "result", "document", "shown file", "prepared array", "shipped", "trial", "checkpoint tensors", "checkpoint",
+    "object", "object mark", "result", "document", "shown file", "prepared array", "shipped",
+    "trial", "checkpoint tensors", "checkpoint",
     "graph", "plot", "lineage", "signing key", "version", "fetched bundle", "history",
     "head of a history", "alias", "decision",
 )  # fmt: skip
