@@ -20,6 +20,7 @@ from pipelines.divergence import divergence
 from pipelines.remaking import Place, has_commit, remake
 
 GOOD = ("identical", "within")
+UNSIGNED = "no trusted key signed this version: --allow-unsigned let its code run"
 
 
 class Wishes(NamedTuple):
@@ -33,6 +34,8 @@ class Wishes(NamedTuple):
     """Points by which scores may differ; None: bytes are compared."""
     keep: bool = False
     """Whether the folder of the remake stays."""
+    allow_unsigned: bool = False
+    """Whether the code of a version that no trusted key signed may run."""
 
 
 class Pair(Record):
@@ -80,6 +83,7 @@ def reproduce(wishes: Wishes) -> Reproduction:
     Raises:
         UsageError: no such version, or this place is not one where it can be remade; every
             difference is named.
+        bundle.Unsigned: no trusted key signed it, and that is not allowed.
         AthanorError: what stopped the remake.
     """
     begun = time.monotonic()
@@ -93,6 +97,8 @@ def reproduce(wishes: Wishes) -> Reproduction:
     found = divergence(made, remade)
     pairs = _pairs(made, remade)
     notes = [each.text for each in differing]
+    if made.signer is None:
+        notes.append(UNSIGNED)
     if found:
         notes += _hints(made, remade)
     return Reproduction(
@@ -154,6 +160,7 @@ def _origin(wishes: Wishes) -> tuple[str, Origin]:
 
     Raises:
         UsageError: both or neither of a reference and a file, or there is no such version.
+        bundle.Unsigned: no trusted key signed it, and that is not allowed.
     """
     if bool(wishes.reference) == bool(wishes.manifest):
         raise UsageError(
@@ -161,12 +168,14 @@ def _origin(wishes: Wishes) -> tuple[str, Origin]:
             "athanor reproduce NAME/VERSION",
         )
     if wishes.manifest is not None:
-        return str(wishes.manifest), origin.read(wishes.manifest)
+        return str(wishes.manifest), origin.read(
+            wishes.manifest, allow_unsigned=wishes.allow_unsigned
+        )
     from components import registry
     from components.registry import fetching
 
     where = registry.resolve(wishes.reference)
-    bundle = fetching.fetch(where.name, where.version)
+    bundle = fetching.fetch(where.name, where.version, allow_unsigned=wishes.allow_unsigned)
     return f"{where.name}/{where.version}", origin.of(bundle)
 
 
@@ -203,6 +212,8 @@ def _remedies(wishes: Wishes, made: Origin, differing: tuple[Differing, ...]) ->
     command = ["reproduce", wishes.reference]
     if wishes.manifest is not None:
         command = ["reproduce", "--from-manifest", str(wishes.manifest.resolve())]
+    if wishes.allow_unsigned:
+        command.append("--allow-unsigned")
     if "libraries" in kinds:
         folder = f"{provenance.source()}-{made.commit[:8]}"
         home = f"ATHANOR_HOME={project.home()} " if wishes.reference else ""

@@ -105,7 +105,7 @@ def open(folder: Path, expected: str = "", *, allow_unsigned: bool = False) -> B
     """
     text, beside = _list(folder, MANIFEST), _list(folder, PROVENANCE)
     found = hashlib.sha256(text).hexdigest()
-    signer = _signer(folder, text, beside, allow_unsigned)
+    signer = _signer(folder, _digests(found, beside), allow_unsigned)
     if expected and found != expected:
         raise damaged(folder / MANIFEST, f"its digest is {found[:12]}, expected {expected[:12]}")
     provenance = _sealed(folder, beside)
@@ -123,7 +123,7 @@ def open(folder: Path, expected: str = "", *, allow_unsigned: bool = False) -> B
 
 def sign(folder: Path) -> None:
     """Let the home's key vouch for the two lists of a folder; the last file that is written."""
-    signed = _digests((folder / MANIFEST).read_bytes(), (folder / PROVENANCE).read_bytes())
+    signed = _digests(digest(folder / MANIFEST), (folder / PROVENANCE).read_bytes())
     made = signing.sign(canonical(signed))
     value = {"format": FORMAT, "key": made.key, "signature": made.value, "signed": signed}
     write_json(folder / SIGNATURE, value)
@@ -156,19 +156,24 @@ def sealed(bundle: str, files: dict[str, Any], facts: dict[str, Any]) -> bytes:
     return canonical({**body, "seal": hashlib.sha256(canonical(body)).hexdigest()}) + b"\n"
 
 
-def read_provenance(folder: Path) -> dict[str, Any]:
-    """What `provenance.json` of a folder says, its seal verified; the files that it lists are not.
+def read_provenance(
+    folder: Path, *, allow_unsigned: bool = False
+) -> tuple[dict[str, Any], PublicKey | None]:
+    """What `provenance.json` of a folder says without the bundle, and the key that signed it.
+
+    Seal and signature are verified; the files that it lists are not.
 
     Raises:
+        Unsigned: no signature, or one of a key that is not trusted here.
         IntegrityError: it is absent, damaged or not sealed.
     """
-    return _sealed(folder, _list(folder, PROVENANCE))
+    text = _list(folder, PROVENANCE)
+    said = _sealed(folder, text)
+    return said, _signer(folder, _digests(said["bundle"], text), allow_unsigned)
 
 
-def _signer(
-    folder: Path, manifest: bytes, provenance: bytes, allow_unsigned: bool
-) -> PublicKey | None:
-    """The trusted key that vouches for exactly these lists; None where none has to."""
+def _signer(folder: Path, now: dict[str, str], allow_unsigned: bool) -> PublicKey | None:
+    """The trusted key that vouches for lists of these digests; None where none has to."""
     if not os.path.lexists(folder / SIGNATURE):
         if allow_unsigned:
             return None
@@ -177,7 +182,6 @@ def _signer(
             "register it anew (athanor run), or take it as it is: --allow-unsigned",
         )
     text = _list(folder, SIGNATURE)
-    now = _digests(manifest, provenance)
     try:
         value = json.loads(text)
         key, signed = value["key"], value["signed"]
@@ -204,10 +208,9 @@ def _signer(
     return known
 
 
-def _digests(manifest: bytes, provenance: bytes) -> dict[str, str]:
-    """What a signature is about."""
-    listed = {MANIFEST: manifest, PROVENANCE: provenance}
-    return {name: hashlib.sha256(text).hexdigest() for name, text in listed.items()}
+def _digests(bundle: str, provenance: bytes) -> dict[str, str]:
+    """What a signature is about: the bundle's digest, and that of the list beside it."""
+    return {MANIFEST: bundle, PROVENANCE: hashlib.sha256(provenance).hexdigest()}
 
 
 def _parsed(folder: Path, text: bytes) -> dict[str, Any]:

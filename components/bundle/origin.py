@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 from components import bundle
 from components.bundle import Bundle, provenance
 from components.errors import UsageError
+from components.signing import PublicKey
 
 PATCH = "source.patch"
 UNNAMED = frozenset({"athanor"})
@@ -37,6 +38,8 @@ class Origin(NamedTuple):
     """What the working tree added to the commit."""
     manifest: dict[str, Any] | None
     """None where only `provenance.json` is at hand."""
+    signer: PublicKey | None = None
+    """The trusted key that vouches for it; None only where an unsigned one was allowed."""
 
     @property
     def commit(self) -> str:
@@ -71,13 +74,15 @@ def of(found: Bundle) -> Origin:
     """
     patch = found.folder / PATCH
     changes = patch.read_bytes() if PATCH in found.provenance["files"] else b""
-    return _whole(Origin(found.digest, found.provenance["facts"], changes, found.manifest))
+    facts = found.provenance["facts"]
+    return _whole(Origin(found.digest, facts, changes, found.manifest, found.signer))
 
 
-def read(path: Path) -> Origin:
+def read(path: Path, *, allow_unsigned: bool = False) -> Origin:
     """The making of the bundle in a folder, or of a `provenance.json` without its bundle.
 
     Raises:
+        bundle.Unsigned: no trusted key signed it, and that is not allowed.
         IntegrityError: a file is not what the lists say.
         UsageError: there is no such file, or it lacks what a remake needs.
     """
@@ -88,8 +93,8 @@ def read(path: Path) -> Origin:
             f"{path} is no bundle", f"name its folder, or its {bundle.PROVENANCE} in any folder"
         )
     if (folder / bundle.MANIFEST).exists():
-        return of(bundle.open(folder))
-    said = bundle.read_provenance(folder)
+        return of(bundle.open(folder, allow_unsigned=allow_unsigned))
+    said, signer = bundle.read_provenance(folder, allow_unsigned=allow_unsigned)
     changes = b""
     if PATCH in said["files"]:
         if not (folder / PATCH).is_file():
@@ -99,7 +104,7 @@ def read(path: Path) -> Origin:
             )
         bundle.verify(folder / PATCH, said["files"][PATCH])
         changes = (folder / PATCH).read_bytes()
-    return _whole(Origin(said["bundle"], said["facts"], changes, None))
+    return _whole(Origin(said["bundle"], said["facts"], changes, None, signer))
 
 
 def differing(origin: Origin) -> tuple[Differing, ...]:

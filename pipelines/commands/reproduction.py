@@ -21,13 +21,20 @@ def _reproduce_arguments(parser: ArgumentParser) -> None:
         metavar="POINTS",
         help="compare scores instead of bytes, on any machine and libraries",
     )
+    parser.add_argument(
+        "--allow-unsigned",
+        action="store_true",
+        help="run the code of a version that no trusted key signed; it is noted",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folder of the remake")
 
 
 def _reproduce(options: Namespace) -> int:
     from pipelines import reproducing
 
-    wishes = reproducing.Wishes(options.model, options.manifest, options.tolerance, options.keep)
+    wishes = reproducing.Wishes(
+        options.model, options.manifest, options.tolerance, options.keep, options.allow_unsigned
+    )
     found = reproducing.reproduce(wishes)
     answer(options, reproducing.document(found), reproducing.text(found))
     return reproducing.exit_code(found)

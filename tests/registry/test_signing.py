@@ -1,13 +1,16 @@
 """Keys and signatures: who may vouch for a version, and what is refused without one."""
 
+import itertools
 import json
 import shutil
 import stat
 import subprocess
+from datetime import datetime
 
 import pytest
 
 from components import bundle, history, registry, signing
+from components.bundle import provenance
 from components.bundle.assembly import assemble
 from components.errors import IntegrityError
 from components.registry import fetching, moving, registering, served, verifying
@@ -280,8 +283,25 @@ def test_a_signed_promotion_keeps_the_key(version):
     assert history.history("reviews")[-1].evidence["signature"] == kept
 
 
-def test_the_same_weights_are_registered_again_where_nobody_trusts_the_first(strange, tmp_path):
+@pytest.fixture(params=[0, 1], ids=["within a second", "a second later"])
+def clock(request, monkeypatch):
+    """Seconds between two looks at the clock; within one the two lists differ in nothing."""
+    seconds = itertools.count(0, request.param)
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.fromtimestamp(next(seconds), tz)
+
+    monkeypatch.setattr(provenance, "datetime", Clock)
+    return request.param
+
+
+def test_the_same_weights_are_registered_again_where_nobody_trusts_the_first(
+    clock, strange, home, tmp_path
+):
     """A home that comes later is not stuck with a version that it may not open."""
+    before = (home / "bundles" / strange.bundle / "provenance.json").read_bytes()
     variant = a_variant(tmp_path / "again")
     parts = tmp_path / "parts"
     parts.mkdir()
@@ -289,7 +309,9 @@ def test_the_same_weights_are_registered_again_where_nobody_trusts_the_first(str
         (variant,), variant.exported, RegisterConfig(name="reviews"), data=a_prepared(parts)
     )
     assert (again.version, again.bundle) == (2, strange.bundle)
-    assert fetching.fetch("reviews", 2).signer == signing.own()
+    fetched = fetching.fetch("reviews", 2)
+    assert fetched.signer == signing.own()
+    assert ((fetched.folder / "provenance.json").read_bytes() == before) is (clock == 0)
     found = registering._trusted("reviews", again.run_key)
     assert found.version == 1  # its bytes are the signed ones
     assert len(registry.versions("reviews")) == 2

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from components import bundle, files
+from components import bundle, files, signing
 from components.bundle import provenance
 from components.bundle.origin import Origin
 
@@ -69,11 +69,18 @@ def a_making(**changes: Any) -> Origin:
 
 
 def write(making: Origin, folder: Path) -> Path:
-    """The provenance alone in a folder."""
+    """The provenance alone in a folder, signed by the home's key."""
     listed = {}
     if making.patch:
         files.write_bytes(folder / "source.patch", making.patch)
         listed = {"source.patch": bundle.describe(folder / "source.patch")}
     text = bundle.sealed(making.bundle, listed, making.facts)
     files.write_bytes(folder / bundle.PROVENANCE, text)
+    signed = {
+        bundle.MANIFEST: making.bundle,
+        bundle.PROVENANCE: files.digest(folder / bundle.PROVENANCE),
+    }
+    mark = signing.sign(files.canonical(signed))
+    value = {"format": bundle.FORMAT, "key": mark.key, "signature": mark.value, "signed": signed}
+    files.write_json(folder / bundle.SIGNATURE, value)
     return folder / bundle.PROVENANCE

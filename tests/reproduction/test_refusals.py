@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from components import bundle, files
+from components import bundle, files, signing
 from components.bundle import origin, provenance
 from components.bundle.origin import Origin
 from components.errors import IntegrityError, UsageError
@@ -62,6 +62,41 @@ def test_equal_circumstances_are_not_refused(clone: Path, tmp_path: Path) -> Non
     making = a_making(commit=head(clone))
     with pytest.raises(LookupError, match="begun"):
         reproduce(Wishes("", write(making, tmp_path / "v")))
+
+
+@pytest.mark.usefixtures("no_remake", "project")
+def test_code_that_nobody_vouches_for_is_not_run(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In another home the key that signed it counts when the project has its public half."""
+    path = write(a_making(commit=head(clone)), tmp_path / "v")
+    key, public = signing.publish()
+    monkeypatch.setenv("ATHANOR_HOME", str(tmp_path / "another"))
+    with pytest.raises(LookupError, match="begun"):
+        reproduce(Wishes("", path))
+    public.unlink()
+    with pytest.raises(bundle.Unsigned, match=f"key {key.id} is not trusted here") as caught:
+        reproduce(Wishes("", path))
+    assert caught.value.exit_code == 6
+    assert "--allow-unsigned" in caught.value.remedy
+    with pytest.raises(LookupError, match="begun"):
+        reproduce(Wishes("", path, allow_unsigned=True))
+    (path.parent / bundle.SIGNATURE).unlink()
+    with pytest.raises(bundle.Unsigned, match=r"has no signature\.json"):
+        reproduce(Wishes("", path))
+    with pytest.raises(LookupError, match="begun"):
+        reproduce(Wishes("", path, allow_unsigned=True))
+
+
+def test_a_signed_provenance_is_no_other(tmp_path: Path) -> None:
+    """Sealed anew by somebody who lacks the key."""
+    path = write(a_making(), tmp_path / "v")
+    mark = (path.parent / bundle.SIGNATURE).read_bytes()
+    write(a_making(commit="1" * 40), tmp_path / "v")
+    (path.parent / bundle.SIGNATURE).write_bytes(mark)
+    for allowed in (False, True):
+        with pytest.raises(IntegrityError, match=r"provenance\.json is damaged: .* signed"):
+            origin.read(path, allow_unsigned=allowed)
 
 
 def other(**parts: Any) -> dict[str, Any]:
@@ -153,7 +188,8 @@ def test_a_file_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
 def test_a_provenance_alone_is_verified_and_needs_its_patch(tmp_path: Path) -> None:
     made = a_making()._replace(patch=b"diff --git a/x b/x\n")
     path = write(made, tmp_path / "v")
-    assert origin.read(path) == origin.read(path.parent) == made._replace(manifest=None)
+    alone = made._replace(manifest=None, signer=signing.own())
+    assert origin.read(path) == origin.read(path.parent) == alone
     (path.parent / "source.patch").write_bytes(b"diff --git a/y b/y\n")
     with pytest.raises(IntegrityError, match=r"source\.patch is damaged"):
         origin.read(path)
@@ -192,5 +228,6 @@ def test_libraries_without_a_name_in_the_list_are_no_ground(clone: Path) -> None
 
 def test_the_bundle_of_the_made_up_provenance_is_sealed(tmp_path: Path) -> None:
     path = write(a_making(), tmp_path)
-    assert bundle.read_provenance(path.parent)["bundle"] == "b" * 64
+    said, signer = bundle.read_provenance(path.parent)
+    assert (said["bundle"], signer) == ("b" * 64, signing.own())
     assert files.digest(path) != "b" * 64

@@ -148,8 +148,9 @@ def remade(story: Story, made: dict[str, Any]) -> Said:
 
 
 def bundle_of(home: Path) -> bundle.Bundle:
+    """Its hashes are verified; the key that signed it is that home's, not the test's."""
     [folder] = [path.parent for path in home.glob("bundles/*/manifest.json")]
-    return bundle.open(folder)
+    return bundle.open(folder, allow_unsigned=True)
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,7 @@ def test_an_interrupted_cached_and_uncommitted_version_is_identical(
     assert found["patched"] is True
     assert found["commit"] == git(story.first, "rev-parse", "HEAD").strip()
     assert (found["step"], found["difference"]) == (None, None)
+    assert found["notes"] == [], "the home's own key vouches for it"
 
 
 def test_every_step_ran_again_and_from_nothing(remade: Said, made: dict[str, Any]) -> None:
@@ -256,8 +258,14 @@ def test_one_thread_more_in_the_config_diverges_without_a_registry(
     files.write_bytes(tmp_path / "v/provenance.json", bundle.sealed(version.digest, listed, facts))
     manifest = str(tmp_path / "v/provenance.json")
     nowhere = {"ATHANOR_HOME": str(tmp_path / "empty")}
-    said = story.athanor(story.elsewhere, "reproduce", "--from-manifest", manifest, **nowhere)
+    words = ("reproduce", "--from-manifest", manifest)
+    said = story.athanor(story.elsewhere, *words, **nowhere)
+    assert (said.code, said.out) == (6, "")
+    assert "nobody vouches for it" in said.err
+    assert "--allow-unsigned" in said.err
+    said = story.athanor(story.elsewhere, *words, "--allow-unsigned", **nowhere)
     assert said.code == 6, said.err
+    assert "note: no trusted key signed this version" in said.out
     last = said.out.splitlines()[-1]
     assert last == "DIVERGED at finetune: inputs.recipe.threads: 1 -> 2"
     assert story.remakes == {Path(remade.json["folder"])}
