@@ -137,12 +137,24 @@ def remember(run: str, step: str, of: Document) -> None:
     files.write_sealed(_memory(run, step), {**of, "step": f"{run}/{step}"})
 
 
+def remembered(path: Path, step: str = "") -> Document:
+    """The document that `remember` kept in a file, if it is whole and, where named, the step's.
+
+    Raises:
+        ValueError: it is damaged, or another step's.
+        OSError: it cannot be read.
+    """
+    before = files.read_sealed(path)
+    theirs = before.pop("step", "")
+    if step and theirs != step:
+        raise ValueError("it is another step's")
+    return before
+
+
 def changes(run: str, step: str, of: Document) -> tuple[str, ...]:
     """What differs from the last time that this step of this run had a result, in words."""
     try:
-        before = files.read_sealed(_memory(run, step))
-        if before.pop("step", "") != f"{run}/{step}":
-            raise ValueError("it is another step's")
+        before = remembered(_memory(run, step), f"{run}/{step}")
     except FileNotFoundError:
         return ("it never ran here",)
     except (OSError, ValueError):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from components import mlflow_store, project
 from components.errors import AthanorError
-from pipelines.keys import key
+from pipelines.keys import key, remembered
 
 Why = dict[str, set[str]]
 """Key or digest -> reasons."""
@@ -38,6 +38,7 @@ def gather() -> Roots:
     """Every root of the home and the project, as of now.
 
     Raises:
+        IntegrityError: the home's registry is damaged or gone.
         ServiceUnreachable: the registry does not answer: nobody knows what its versions need.
     """
     roots = Roots(defaultdict(set), defaultdict(set), defaultdict(set), defaultdict(set), [])
@@ -68,9 +69,13 @@ def of_versions(roots: Roots) -> None:
 
 
 def _empty() -> bool:
-    """Whether the home's own registry does not exist yet: to ask it would make it."""
+    """Whether the home's own registry does not exist yet: to ask it would make it.
+
+    Raises:
+        IntegrityError: it did exist, and is gone or damaged: nobody knows what its versions need.
+    """
     embedded = mlflow_store.tracking_uri() == mlflow_store.embedded_uri()
-    return embedded and not (project.home() / "mlflow" / mlflow_store.DATABASE).is_file()
+    return embedded and not mlflow_store.exists(project.home() / "mlflow" / mlflow_store.DATABASE)
 
 
 def of_ledger(roots: Roots) -> None:
@@ -123,10 +128,13 @@ def of_last_results(roots: Roots) -> None:
         if (config := names.get(folder.name)) is None:
             continue
         roots.plans[folder.name].add(f"{config} is here")
-        for path in folder.glob("*.json"):
-            document = _read(path)
-            if document is not None:
-                roots.results[key(document)].add(f"last {path.stem} of {config}")
+        for path in sorted(folder.glob("*.json")):
+            try:
+                last = remembered(path)
+            except (OSError, ValueError) as error:
+                roots.notes.append(f"the last {path.stem} of {config} does not count: {error}")
+                continue
+            roots.results[key(last)].add(f"last {path.stem} of {config}")
 
 
 def of_sources(roots: Roots) -> None:
@@ -170,13 +178,16 @@ def readable(path: Path) -> bool:
     return _read(path) is not None
 
 
-def unshipped() -> set[Path]:
-    """Folders in `work/` of which MLflow does not show everything yet."""
-    needed: set[Path] = set()
+def unshipped() -> set[str]:
+    """Names of the folders in `work/` of which MLflow does not show everything yet.
+
+    By name: the home may lie elsewhere than when the note was written, or be reached by a link.
+    """
+    needed: set[str] = set()
     for path in (project.home() / "tracking").glob("*.json"):
         note = _read(path)
         if isinstance(note, dict) and note.get("journal"):
-            needed.add(Path(note["journal"]).parent)
+            needed.add(Path(note["journal"]).parent.name)
     return needed
 
 

@@ -61,7 +61,7 @@ def _workspaces(kept: Reasons) -> Iterator[Found]:
     unshipped = roots.unshipped()
     for folder in _entries("work", folders=True):
         why = _of_result(folder.name, kept)
-        if folder in unshipped:
+        if folder.name in unshipped:
             why.append("MLflow does not show it yet")
         yield Found("workspace", folder.name, (folder,), _latest(folder), why)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from components.keeping import moved
 from pipelines import cli
 from tests.pipelines import small_project
 from tests.pipelines.small_project import Said
@@ -86,6 +87,7 @@ def house(built_house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     copy = House(tmp_path / "tiny", tmp_path / "home", *built_house[2:])
     shutil.copytree(built_house.project, copy.project)
     shutil.copytree(built_house.home, copy.home)
+    assert moved.settle(copy.home) == built_house.home  # the copy names nothing of the original
     monkeypatch.chdir(copy.project)
     monkeypatch.setenv("ATHANOR_HOME", str(copy.home))
     return copy

@@ -300,8 +300,11 @@ def test_a_home_put_elsewhere_has_everything_cached_and_predicts(
     there = json.loads((home / "tracking/n.json").read_bytes())
     assert there == {"uri": f"sqlite:///{home}/mlflow/mlflow.db", "journal": f"{home}/work/x"}
     (home / "tracking/n.json").unlink()
-    steps = said("plan", "configs/tiny.yaml", "--json").json["steps"]
-    assert {step["state"] for step in steps} == {"cached"}
+    # In a process of its own, as the run was: what a step reaches is read from our sources.
+    planned = house._replace(home=home).say("plan", "configs/tiny.yaml", "--json")
+    steps = planned.json["steps"]
+    assert [step for step in steps if step["state"] != "cached"] == []
+    assert len(steps) == len(small_project.STEPS)
     shutil.rmtree(home / "bundles")  # its files come from MLflow's artifacts again
     again = said("predict", "tiny", "天地坏人", "--json").json
     assert again["answers"] == first["answers"]

@@ -44,7 +44,8 @@ def test_everything_of_a_registered_version_is_needed_however_old(house: House, 
     assert not free(document, "bundle")
     kept = [results[name] for name in results.keys() - house.orphans]
     reasons = [reason for thing in kept for reason in thing["reasons"]]
-    assert {"version tiny/1 (champion)", "configs/tiny.yaml, prepare"} <= set(reasons)
+    wanted = {"version tiny/1 (champion)", "configs/tiny.yaml, prepare"}
+    assert {*wanted, "last prepare of configs/tiny.yaml"} <= set(reasons)
     [version] = things(document, "bundle").values()
     assert {"history of tiny, v1", "decision on tiny v1"} <= set(version["reasons"])
 
@@ -98,13 +99,52 @@ def test_a_study_goes_with_its_search_and_a_held_one_stays(house: House) -> None
     assert not [t for t in sweep.swept(nothing(), 0, apply=False).things if t.kind == "study"]
 
 
+def test_last_results_count_unless_what_they_were_made_of_is_damaged(house: House, said) -> None:
+    """Of a run without a version, whose config nobody can plan."""
+    stem = "prepare"
+    remembered = house.home / "plans/tiny" / f"{stem}.json"
+    shutil.rmtree(house.project / "data")
+    needed = nothing()
+    roots.of_last_results(needed)
+    assert len(needed.results) == 19
+    assert needed.notes == []
+    content = remembered.read_text()
+    remembered.write_text(content.replace("prepare", "prepara", 1))
+    assert remembered.read_text() != content
+    needed = nothing()
+    roots.of_last_results(needed)
+    assert len(needed.results) == 18
+    assert ["last prepare of configs/tiny.yaml does not count" in n for n in needed.notes] == [True]
+
+
+def test_a_registry_that_is_gone_is_refused_and_nothing_is_freed(house: House, said) -> None:
+    age(house.home, 400)
+    database = house.home / "mlflow/mlflow.db"
+    kept = database.rename(house.home.parent / "mlflow.db")
+    before = len(list(house.home.rglob("*")))
+    refused = said("gc", "--apply", "--json")
+    assert refused.code == 6
+    assert "every run and version" in refused.json["error"]["message"]
+    assert len(list(house.home.rglob("*"))) == before
+    shutil.copy(kept, database)
+    assert said("gc", "--apply", "--json").code == 0
+    assert valid(house.home) == 19
+
+
 def test_leftovers_go_after_a_day_and_what_mlflow_lacks_stays(house: House, said) -> None:
     left = house.home / "cache/.abc.x1.part"
     half = house.home / "bundles/.fetch-x/bundle/model.onnx"
     note = house.home / "tracking/0.json"
     torn = house.home / "tracking/1.json"
-    [workspace] = list((house.home / "work").iterdir())[:1]
+    workspace, other = sorted((house.home / "work").iterdir())[:2]
+    elsewhere = house.home / "tracking/2.json"  # of a home that was moved, to a server's store
+    untouched = [
+        house.home / name
+        for name in ("tracking/journals/2.jsonl", "prefect/untold/a.json", "runs/a/record.json")
+    ]
     for path, content in (
+        *((path, "{}") for path in untouched),
+        (elsewhere, json.dumps({"journal": f"/gone/work/{other.name}/journal.jsonl"})),
         (left, "x"),
         (half, "x"),
         (note, json.dumps({"journal": str(workspace / "journal.jsonl")})),
@@ -121,8 +161,10 @@ def test_leftovers_go_after_a_day_and_what_mlflow_lacks_stays(house: House, said
     assert not half.exists()
     assert not torn.exists()
     assert note.exists()
-    reasons = things(done, "workspace")[workspace.name]["reasons"]
-    assert "MLflow does not show it yet" in reasons
+    assert all(path.exists() for path in untouched)
+    for folder in (workspace, other):
+        reasons = things(done, "workspace")[folder.name]["reasons"]
+        assert "MLflow does not show it yet" in reasons
 
 
 def valid(home: Path) -> int:
@@ -255,6 +297,7 @@ def test_a_run_works_while_gc_applies_again_and_again(house: House) -> None:
     versions = nothing()
     roots.of_versions(versions)
     swept = freed = 0
+    results: set[str] = set()
     for number in junk():
         if run.poll() is not None:
             break
@@ -264,7 +307,7 @@ def test_a_run_works_while_gc_applies_again_and_again(house: House) -> None:
         done = sweep.swept(versions, 0, apply=True)
         swept += 1
         freed += not path.exists()
-        assert all(thing.needed for thing in done.things if thing.kind == "result")
+        results |= {t.name for t in done.things if t.kind == "result" and not t.needed}
         time.sleep(0.2)
     out, err = run.communicate()
     assert run.returncode in (0, 4), err.decode()
@@ -272,6 +315,7 @@ def test_a_run_works_while_gc_applies_again_and_again(house: House) -> None:
     assert "executed" in states
     assert swept > 5
     assert freed == swept
+    assert results == house.orphans, "it freed what nothing needs, and nothing of the run's"
     again = house.say("plan", "elsewhere.yaml", "--json")
     assert {step["state"] for step in again.json["steps"]} == {"cached"}
 
