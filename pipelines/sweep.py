@@ -78,6 +78,8 @@ class Clock(NamedTuple):
     older_than_days: float
     lease: float | None
     """Since when the oldest living run works."""
+    since: float
+    """Before the roots were read: a run that ended meanwhile may have made one of these needed."""
 
     def spares(self, found: Found) -> tuple[str, ...]:
         """Why the thing stays for its age; empty where it does not."""
@@ -87,6 +89,8 @@ class Clock(NamedTuple):
             least = max(least, TEMPORARY_DAYS)
         if self.lease is not None and found.used >= self.lease - leases.MARGIN_S:
             return ("used since a run began that still works",)
+        if found.used >= self.since:
+            return ("used by a run that ended while the roots were read",)
         return (f"used {days:.1f} days ago",) if days < least else ()
 
 
@@ -97,19 +101,21 @@ def sweep(older_than_days: float, apply: bool) -> Swept:
         ResourceError: a backup holds the store.
         ServiceUnreachable: the registry does not answer.
     """
-    return swept(roots.gather(), older_than_days, apply)
+    lease = leases.oldest()
+    since = time.time() if lease is None else lease - leases.MARGIN_S
+    return swept(roots.gather(), older_than_days, apply, since)
 
 
-def swept(needed: Roots, older_than_days: float, apply: bool) -> Swept:
-    """The same for roots that are known."""
+def swept(needed: Roots, older_than_days: float, apply: bool, since: float = float("inf")) -> Swept:
+    """The same for roots that are known; what was used since then stays."""
     if apply:
         with leases.alone():
-            found = survey(needed, _clock(older_than_days))
+            found = survey(needed, _clock(older_than_days, since))
             for each, thing in found:
                 if not thing.needed:
                     _free(each)
     else:
-        found = survey(needed, _clock(older_than_days))
+        found = survey(needed, _clock(older_than_days, since))
     return Swept(
         applied=apply,
         older_than_days=older_than_days,
@@ -167,8 +173,8 @@ def text(of: Swept) -> str:
     return "\n".join(lines)
 
 
-def _clock(older_than_days: float) -> Clock:
-    return Clock(time.time(), older_than_days, leases.oldest())
+def _clock(older_than_days: float, since: float) -> Clock:
+    return Clock(time.time(), older_than_days, leases.oldest(), since)
 
 
 def _judged(found: Found, clock: Clock) -> Thing:
