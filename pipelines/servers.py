@@ -62,10 +62,12 @@ def up(
         known = _read(home)
         servers = {name: it for name, it in known.items() if starting.healthy(name, it)}
         missing = tuple(name for name in PORTS if name not in servers)
+        at: dict[str, int] = {}  # all of them known before any starts
         for name in missing:
             kernel.end(starting.marked(home, name))  # what a killed one left behind, on its port
             last, patience_s = (known[name].port, 3.0) if name in known else (PORTS[name], 0.0)
-            port = starting.port((ports or {}).get(name), last, patience_s)
+            at[name] = starting.port((ports or {}).get(name), last, patience_s)
+        for name, port in at.items():
             servers[name] = starting.start(home, name, port)
             _write(home, servers)
             say(f"{name} starts at {servers[name].url}")

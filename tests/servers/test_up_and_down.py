@@ -151,9 +151,11 @@ def test_a_named_port_in_use_is_refused_with_its_holder(standing: servers.Up, ho
         servers.up(home, {"mlflow": taken})
 
 
-def test_a_port_that_cannot_be_is_refused(home: Path) -> None:
+@pytest.mark.parametrize("name", ["prefect", "mlflow"])
+def test_a_port_that_cannot_be_is_refused_before_anything_starts(home: Path, name: str) -> None:
     with pytest.raises(UsageError, match="70000 is no port"):
-        servers.up(home, {"prefect": 70000})
+        servers.up(home, {name: 70000})
+    assert [pid for each in ("prefect", "mlflow") for pid in starting.marked(home, each)] == []
 
 
 def test_up_heals_a_killed_server_and_down_stops_all(
