@@ -21,7 +21,9 @@ class SelectConfig(Record):
 
 
 def select(variants: tuple[Variant, ...], budget: SelectConfig) -> Exported:
-    """The smallest graph that loses no more than the budget; of equal sizes the fastest.
+    """The smallest graph that loses no more than the budget; of equal sizes the first.
+
+    No clock has a say: a version made again must come to the same choice.
 
     The first variant is what the others are measured against, and it always qualifies. The reason
     stands in `made.facts`.
@@ -35,11 +37,11 @@ def select(variants: tuple[Variant, ...], budget: SelectConfig) -> Exported:
         _check(variant, variants[0])
     drops = [drop(variant, variants[0]) for variant in variants]
     within = [
-        (variant.exported.size_bytes, _milliseconds(variant), place)
+        (variant.exported.size_bytes, place)
         for place, variant in enumerate(variants)
         if drops[place] <= budget.max_drop + ROUNDING
     ]
-    place = min(within)[2]
+    _, place = min(within)
     chosen = variants[place].exported
     first = variants[0].exported
     reason = (
@@ -69,8 +71,3 @@ def _check(variant: Variant, first: Variant) -> None:
             f"not on val rows of {first.validation.data[:12]}",
             "evaluate every variant on the validation rows of one Prepared",
         )
-
-
-def _milliseconds(variant: Variant) -> float:
-    """Latency of one row; last in line where it was not measured."""
-    return variant.measured.latency.batch_1_p50 if variant.measured.made else float("inf")

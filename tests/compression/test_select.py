@@ -89,13 +89,14 @@ def test_the_smallest_within_the_budget_is_selected(
     assert select(made, SelectConfig(max_drop=0.01)).name == chosen
 
 
-def test_of_equal_sizes_the_fastest_is_selected() -> None:
+@pytest.mark.parametrize("ms", [1.5, 2.5])
+def test_of_equal_sizes_the_first_is_selected_whatever_the_clock_says(ms: float) -> None:
     made = (
         variant("fp32", 100, 0.8),
-        variant("slow", 30, 0.8, ms=2.0),
-        variant("fast", 30, 0.8, ms=1.5),
+        variant("first", 30, 0.8, ms=2.0),
+        variant("second", 30, 0.8, ms=ms),
     )
-    assert select(made, SelectConfig()).name == "fast"
+    assert select(made, SelectConfig()).name == "first"
 
 
 def test_test_rows_have_no_say() -> None:
