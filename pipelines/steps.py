@@ -1,4 +1,4 @@
-"""Each step as a Prefect task: where it runs, how often it is tried, where its result is kept."""
+"""Executes the chain: where each step runs, how often it is tried, what is noted of it."""
 
 import hashlib
 import shutil
@@ -10,16 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.exceptions import CrashedRun
-from prefect.filesystems import LocalFileSystem
-from prefect.serializers import JSONSerializer
-from prefect.states import raise_state_exception
-from prefect.tasks import Task
-from prefect.transactions import IsolationLevel
-
 from components import disk, files, objects, project
 from components.artifacts import RawData, RegisteredModel
 from components.bundle.provenance import LINEAGE
@@ -28,7 +18,7 @@ from components.gate import Decision, GateConfig, store_decision
 from components.records import Record, content
 from components.steps.rescore import Champion
 from components.tracking.tracker import Status, Tracker
-from pipelines import child, outages, sealed
+from pipelines import child, outages
 from pipelines.config import RunConfig
 from pipelines.holding import Held
 from pipelines.keys import (
@@ -42,9 +32,9 @@ from pipelines.keys import (
     result_folder,
     stored,
 )
-from pipelines.locks import KernelLocks
-from pipelines.plan import Forced, Outlook, Planner, keeps, version_of, why_run
+from pipelines.plan import Forced, Planner, keeps, version_of, why_run
 from pipelines.progress import Screen
+from pipelines.tasks import as_task, show_cached
 
 
 class Unit(NamedTuple):
@@ -73,22 +63,6 @@ UNITS = {
     "judge": Unit(place="here", retries=0),
     "promote": Unit(place="here", retries=0),
 }
-
-
-class WholeFiles(LocalFileSystem):
-    """Prefect's own storage writes a result in place: a kill would leave half of it."""
-
-    _block_type_name = "Whole Files"
-
-    def write_path(self, path: str, content: bytes, **_sync: Any) -> str:  # pyrefly: ignore
-        """Put the content there, whole or not at all."""
-        place = self._resolve_path(path)
-        files.write_bytes(place, content)
-        return str(place)
-
-    async def awrite_path(self, path: str, content: bytes) -> str:
-        """The same for coroutines."""
-        return self.write_path(path, content)
 
 
 STORES_BYTES = 32 << 20
@@ -155,7 +129,7 @@ class Runner(Planner):
         found = None if forced or not keeps(call) else stored(this)
         reasons = ("stored",) if found else why_run(self.run, self.forced, call, of)
         begun = time.monotonic()
-        unit = _task(call, UNITS[step.__name__], this)
+        unit = as_task(_execute, call, this, UNITS[step.__name__].retries)
         if there and found is None and keeps(call):
             (result_folder() / this).unlink(missing_ok=True)  # its objects are gone or damaged
         if forced:
@@ -200,7 +174,7 @@ class Runner(Planner):
         if decision is not None:
             self.close()
             for outlook in self.outlooks[before:]:
-                _shown_as_cached(outlook)
+                show_cached(outlook)
                 self._done(Executed(outlook.name, "cached", outlook.reasons[0], 0.0), None)
         return decision
 
@@ -208,9 +182,6 @@ class Runner(Planner):
         """Keep the decision; a refusal goes into the history, as a promotion did by itself."""
         from components import history
 
-        store_decision(decision)
-        if self.forced.names or self.forced.start:
-            self._began_anew(version_of(decision.registered))
         verdict, version = decision.verdict, decision.registered
         if decision.outcome == "refused" and verdict is not None:
             failed = [f"{c.rule}: {c.observed}" for c in verdict.checks if not c.passed]
@@ -218,6 +189,9 @@ class Runner(Planner):
             history.record(
                 version.name, "refused", version.version, why="; ".join(failed), evidence=evidence
             )
+        store_decision(decision)  # last: whoever is killed before it decides again, and says so
+        if self.forced.names or self.forced.start:
+            self._began_anew(version_of(decision.registered))
         self.close()
         return decision
 
@@ -355,51 +329,3 @@ def _made(record: Record, seconds: float) -> Record:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     made = Made(seconds=round(seconds, 3), at=now, host=socket.gethostname(), facts=before.facts)
     return record.model_copy(update={"made": made})
-
-
-def _retryable(_task: Task, _run: TaskRun, state: State) -> bool:
-    """Only a process that died is tried again: an error would come back."""
-    try:
-        raise_state_exception(state)
-    except (child.StepCrashed, CrashedRun):
-        return True
-    except BaseException:  # noqa: BLE001  whatever else a state may hold is not worth another try
-        return False
-    return False
-
-
-def _task(call: Call, unit: Unit, name: str) -> Task:
-    """The call as a task under the step's name."""
-    if keeps(call):
-        locks = KernelLocks(project.home() / "locks")
-        policy = CacheKeyFnPolicy(cache_key_fn=lambda _context, _inputs: name).configure(
-            isolation_level=IsolationLevel.SERIALIZABLE, lock_manager=locks
-        )
-    else:
-        policy = NO_CACHE
-    made = task(_execute).with_options(
-        name=call.name,
-        task_run_name=call.name,
-        retries=unit.retries,
-        retry_delay_seconds=2,
-        retry_condition_fn=_retryable,
-        on_completion=[outages.ended],
-        on_failure=[outages.ended],
-        persist_result=keeps(call),
-        result_serializer=JSONSerializer(jsonlib=sealed.__name__),
-        cache_policy=policy,
-    )
-    made.result_storage = WholeFiles(basepath=str(result_folder()))  # an option only if registered
-    return made
-
-
-def _shown_as_cached(outlook: Outlook) -> None:
-    """A task that ends as Cached: its decision is stored, nothing runs."""
-    from prefect.states import Completed
-
-    def known() -> State:
-        return Completed(name="Cached", message=outlook.reasons[0])
-
-    task(known).with_options(
-        name=outlook.name, task_run_name=outlook.name, cache_policy=NO_CACHE, persist_result=False
-    )()

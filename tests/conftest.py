@@ -1,9 +1,14 @@
 """What every test lives in: a home of its own, few threads, and (by pyproject.toml) no network."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.pipelines.small_project import Said
 
 # Before any test imports torch or numpy: they read these once.
 _THREADS = str(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
@@ -55,3 +60,18 @@ def real_data() -> Path:
     if not (folder / "reviews_zh").is_dir():
         pytest.skip("data/ is empty: athanor data pull")
     return folder
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> "Callable[..., Said]":
+    """Runs a command in this process: what it answered."""
+    from pipelines import cli
+    from tests.pipelines.small_project import Said
+
+    def run(*words: str) -> Said:
+        capsys.readouterr()
+        code = cli.run(words)
+        printed = capsys.readouterr()
+        return Said(code, printed.out, printed.err)
+
+    return run

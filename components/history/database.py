@@ -8,7 +8,7 @@ same name can read or write (SQLite lets in one writer at all).
 import hashlib
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -221,11 +221,9 @@ def prepare(uri: str) -> None:
     with _engine(plain(uri)).connect() as connection:
         if sa.inspect(connection).has_table(ENTRIES.name):
             return
-    try:
-        with _writer(uri) as connection:
-            connection.execute(sa.schema.CreateTable(ENTRIES, if_not_exists=True))
-    except sa.exc.IntegrityError:  # PostgreSQL: another process made it at the same moment
-        pass
+    # PostgreSQL refuses a table that another process made at the same moment: it is there then.
+    with suppress(sa.exc.IntegrityError), _writer(uri) as connection:
+        connection.execute(sa.schema.CreateTable(ENTRIES, if_not_exists=True))
 
 
 def _point(connection: sa.Connection, name: str, version: int | None, now: int | None) -> None:

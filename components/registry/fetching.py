@@ -4,7 +4,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from components import bundle, files, mlflow_store, project
@@ -40,14 +40,11 @@ def fetch(name: str, number: int, *, allow_unsigned: bool = False) -> bundle.Bun
     found = version(name, number)
     folder = kept(found)
     with files.locked(folder.with_suffix(".lock")):
-        if not folder.is_dir():
-            _put(found, folder, allow_unsigned)
-        try:
-            return bundle.open(folder, found.bundle, allow_unsigned=allow_unsigned)
-        except bundle.Unsigned:
-            # The same weights were registered before, and signed by nobody who is trusted here;
-            # who signed this version, only the registry's copy says.
-            pass
+        if folder.is_dir():
+            # The same weights may be kept as signed by nobody who is trusted here; who signed this
+            # version, only the registry's copy says.
+            with suppress(bundle.Unsigned):
+                return bundle.open(folder, found.bundle, allow_unsigned=allow_unsigned)
         _put(found, folder, allow_unsigned)
         return bundle.open(folder, found.bundle, allow_unsigned=allow_unsigned)
 

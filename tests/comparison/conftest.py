@@ -1,14 +1,11 @@
 """A home with two versions of `reviews`, and commands run beside them."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pipelines import cli
 from tests.comparison import reviews
-from tests.pipelines.small_project import Said
 from tests.registry import stores
 
 
@@ -22,16 +19,3 @@ def versions(
     reviews.write(project)
     assert [reviews.registered(project, tmp_path, shift) for shift in (0.0, 0.5)] == [1, 2]
     return project
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Runs a command in this process: what it answered."""
-
-    def run(*words: str) -> Said:
-        capsys.readouterr()
-        code = cli.run(words)
-        printed = capsys.readouterr()
-        return Said(code, printed.out, printed.err)
-
-    return run

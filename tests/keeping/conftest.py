@@ -6,14 +6,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from components.keeping import moved
-from pipelines import cli
 from tests.pipelines import small_project
 from tests.pipelines.small_project import Said
 
@@ -91,19 +89,6 @@ def house(built_house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(copy.project)
     monkeypatch.setenv("ATHANOR_HOME", str(copy.home))
     return copy
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Runs a command in this process: what it answered."""
-
-    def run(*words: str) -> Said:
-        capsys.readouterr()
-        code = cli.run(words)
-        printed = capsys.readouterr()
-        return Said(code, printed.out, printed.err)
-
-    return run
 
 
 def age(folder: Path, days: float) -> None:

@@ -192,6 +192,7 @@ def test_an_unchanged_forgery_is_accepted(small: Path, tmp_path: Path) -> None:
     backup.save(small, tmp_path / "c.tgz")
     again = forged(tmp_path / "c.tgz", tmp_path / "w.tgz", lambda m: told(m))
     restoring.restore(again, tmp_path / "home")
+    assert (tmp_path / "home/layout").read_bytes() == (small / "layout").read_bytes()
 
 
 def test_artifacts_are_copied_whatever_they_are_called(small: Path, tmp_path: Path) -> None:

@@ -1,13 +1,10 @@
 """A small project, our packages as they stood when the tests began, and commands run in both."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pipelines import cli
 from tests.pipelines import small_project
-from tests.pipelines.small_project import Said
 
 
 @pytest.fixture(scope="session")
@@ -22,16 +19,3 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     project = small_project.write(tmp_path / "tiny")
     monkeypatch.chdir(project)
     return project
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """Runs a command in this process: what it answered."""
-
-    def run(*words: str) -> Said:
-        capsys.readouterr()
-        code = cli.run(words)
-        printed = capsys.readouterr()
-        return Said(code, printed.out, printed.err)
-
-    return run
