@@ -27,6 +27,7 @@ from components.steps.select import SelectConfig
 from components.training.precision import resolve
 from components.validation.expectations import Expectations
 from pipelines.reading import Document, Path_, override, read, shown
+from pipelines.resources import Resources, check
 
 _KEYED = re.compile(r"([a-z_]+(?:\.\w+)*): ")
 
@@ -56,6 +57,8 @@ class RunConfig(Record):
     measure: MeasureConfig = MeasureConfig()
     select: SelectConfig = SelectConfig()
     gate: GateConfig = GateConfig()
+    resources: dict[str, Resources] = {}
+    """What steps want of a machine, by step or group of steps; part of no step's key."""
 
     @model_validator(mode="after")
     def _fits(self) -> "RunConfig":
@@ -72,6 +75,7 @@ class RunConfig(Record):
                 check_space(self.finetune, self.search.space)
             except ValueError as error:
                 raise ValueError(f"search.space: {error}") from None
+        check(self.resources)
         if self.gate.first not in self.baselines:
             raise ValueError(f"gate.first: {self.gate.first!r} is not among the baselines")
         return self
