@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from components import project
 from components.records import Record
 from pipelines.keys import Call, Document, bind, changes, document, key, stored
+from pipelines.step_names import matches
 
 
 class Unknown:
@@ -138,11 +139,6 @@ class Forced:
     def by_name(self, name: str) -> str | None:
         """The word of the user's that forces this step."""
         return next((wanted for wanted in self.names if matches(wanted, name)), None)
-
-
-def matches(wanted: str, name: str) -> bool:
-    """Whether a step's name is the wanted one or one of its group: `validate` has `validate-x`."""
-    return name == wanted or name.startswith(f"{wanted}-")
 
 
 EFFECTS = ("judge", "promote")

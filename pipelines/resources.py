@@ -6,12 +6,7 @@ from typing import Literal
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from components.records import Record
-from pipelines.plan import matches
-
-TRAINS = ("pretrain", "finetune")
-"""Steps that can be trained by several processes."""
-GROUPS = ("validate", "prepare", *TRAINS, "search", "baseline", "compress", "measure", "evaluate")
-"""What `resources:` may name: a step or a group of steps (`compress` means each chain)."""
+from pipelines.step_names import GROUPS, TRAINED, matches
 
 
 class Resources(Record):
@@ -51,9 +46,9 @@ def check(resources: Mapping[str, Resources]) -> None:
             raise ValueError(f"resources.{name}: no such step; there are: {', '.join(GROUPS)}")
         if wanted.parallel > 1 and name != "search":
             raise ValueError(f"resources.{name}.parallel: only a search has trials; leave it out")
-        if wanted.ranks > 1 and name not in TRAINS:
+        if wanted.ranks > 1 and name not in TRAINED:
             raise ValueError(
-                f"resources.{name}: {wanted.ranks} processes; only {' and '.join(TRAINS)} are"
+                f"resources.{name}: {wanted.ranks} processes; only {' and '.join(TRAINED)} are"
                 " trained by several"
             )
 

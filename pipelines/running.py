@@ -16,10 +16,11 @@ from components.registry import glance
 from pipelines import holding, runs
 from pipelines.config import RunConfig, load_run
 from pipelines.keys import differing
-from pipelines.plan import Forced, Outlook, Planner, matches
+from pipelines.plan import Forced, Outlook, Planner
 from pipelines.progress import Screen, screen
 from pipelines.receipt import Report, Step
 from pipelines.runs import RunRecord, Wishes
+from pipelines.step_names import matches
 from pipelines.train import Outcome, chain
 
 if TYPE_CHECKING:
