@@ -78,3 +78,9 @@ class TrainingDiverged(AthanorError):
     """The loss is no longer finite."""
 
     exit_code = 1
+
+
+class Interrupted(AthanorError):
+    """Somebody cancelled it; what was finished, and checkpoints, are kept."""
+
+    exit_code = 130

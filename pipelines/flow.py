@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import prefect
 from prefect.artifacts import create_markdown_artifact
+from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from components import project, registry
@@ -53,7 +54,6 @@ def execute(
     done: list[Outcome] = []
     ids: list[str] = []
 
-    @prefect.flow(name=FLOW, flow_run_name=run_id, validate_parameters=False, persist_result=False)
     def train(run: str, owner: str) -> Outcome:
         """validate > prepare > pretrain > search > finetune > compress > register > judge."""
         ids.append(str(flow_run.id))
@@ -65,6 +65,9 @@ def execute(
             _show_receipt(_interim(config, outcome, runner, run_id))
         return outcome
 
+    if FlowRunContext.get() is None:  # else a worker's flow run is this run
+        made = prefect.flow(name=FLOW, flow_run_name=run_id, validate_parameters=False)
+        train = made.with_options(persist_result=False)(train)
     status: Status = "FAILED"
     try:
         outcome = _through(lambda: train(run_id, held.record.last.owner), watch, done)

@@ -1,11 +1,9 @@
 """A process at work on a run: its record is kept up to date, its heart beats, its end is told."""
 
 import os
-import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from components import files, processes
@@ -100,12 +98,17 @@ class Held:
                 continue
 
 
-def begin(name: str, config: dict[str, Any], digest: str, asked: tuple[str, Wishes]) -> Held:
-    """A new run; `asked` are the config's file and the wishes."""
-    made = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}-{secrets.token_hex(2)}"
+def begin(
+    name: str,
+    config: dict[str, Any],
+    digest: str,
+    asked: tuple[str, Wishes],
+    promised: str | None = None,
+) -> Held:
+    """A new run; `asked` are the config's file and the wishes, `promised` an id told before."""
     file, wishes = asked
     record = RunRecord(
-        id=made,
+        id=promised or runs.new_id(name),
         name=name,
         file=file,
         config=config,

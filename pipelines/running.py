@@ -44,13 +44,23 @@ class Latest(NamedTuple):
     mlflow_run_id: str | None
 
 
-@leases.held()
+class Asked(NamedTuple):
+    """What a run is made of."""
+
+    config: RunConfig
+    wishes: Wishes
+    file: Path
+    before: RunRecord | None = None
+    """The run that goes on; else a new one begins."""
+    run_id: str | None = None
+    """Of a new run, where it was promised to somebody."""
+
+
 def run(file: Path, wishes: Wishes) -> Report:
     """The report of a run; steps whose result is stored are not executed."""
-    return _run(load_run(file, wishes.assignments), wishes, file, None)
+    return execute(Asked(load_run(file, wishes.assignments), wishes, file))
 
 
-@leases.held()
 def resume(name: str) -> Report:
     """The report of a run that goes on: its own config and wishes, its last checkpoint.
 
@@ -67,11 +77,13 @@ def resume(name: str) -> Report:
             f"the config of run {before.id} does not fit this code: {error.errors()[0]['msg']}",
             f"go back to the code that began it, or: athanor run {before.file}",
         ) from None
-    return _run(config, before.wishes, Path(before.file), before)
+    return execute(Asked(config, before.wishes, Path(before.file), before))
 
 
-def _run(config: RunConfig, wishes: Wishes, file: Path, before: RunRecord | None) -> Report:
-    """Execute what is not stored; `before` is the run that goes on, else a new one begins."""
+@leases.held()
+def execute(asked: Asked) -> Report:
+    """The report of a run whose steps are executed where their result is not stored."""
+    config, wishes, before = asked.config, asked.wishes, asked.before
     begun = time.monotonic()
     shown = screen()
     try:
@@ -88,7 +100,7 @@ def _run(config: RunConfig, wishes: Wishes, file: Path, before: RunRecord | None
             from pipelines import child
 
             child.warm(any(name.startswith("validate-") for name in to_run))
-            return _executed(config, (wishes, file, before), shown, begun)
+            return _executed(asked, shown, begun)
         steps = tuple(
             Step(name=o.name, state="cached", reason="; ".join(o.reasons[:1]), seconds=0.0)
             for o in planner.outlooks
@@ -191,18 +203,17 @@ def _obtain(config: RunConfig, wishes: Wishes, shown: Screen) -> None:
     pull(lacking, network=Network.ALLOWED)
 
 
-def _executed(
-    config: RunConfig, asked: tuple[Wishes, Path, RunRecord | None], shown: Screen, begun: float
-) -> Report:
+def _executed(asked: Asked, shown: Screen, begun: float) -> Report:
     """Start the engines, read the chain with them, record what happened."""
     from pipelines import engine
 
-    wishes, file, before = asked
-    if before is not None:
-        held = holding.again(before.id)
+    config, wishes, file = asked.config, asked.wishes, asked.file
+    if asked.before is not None:
+        held = holding.again(asked.before.id)
     else:
         document = config.model_dump(mode="json")
-        held = holding.begin(config.name, document, config.digest, (_placed(file), wishes))
+        about = (placed(file), wishes)
+        held = holding.begin(config.name, document, config.digest, about, asked.run_id)
     with holding.at_work(held):
         forced = Forced(wishes.force, wishes.start, held.record.set_aside)
         with engine.running(shown) as engines:
@@ -227,7 +238,7 @@ def _found_complete(before: RunRecord, outcome: Outcome, steps: tuple[Step, ...]
         held.end("refused" if refused else "completed", 4 if refused else 0)
 
 
-def _placed(file: Path) -> str:
+def placed(file: Path) -> str:
     """A config's place in the project; of one outside, its whole path."""
     whole = file.resolve()
     inside = whole.is_relative_to(project.root())

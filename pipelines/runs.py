@@ -8,6 +8,7 @@ its heartbeat. `runs/left/<id>` stands for a dead run that servers may still sho
 import difflib
 import os
 import re
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -203,6 +204,11 @@ def executed_last(name: str, digest: str) -> RunRecord | None:
 def folder() -> Path:
     """Where the records lie."""
     return project.home() / "runs"
+
+
+def new_id(name: str) -> str:
+    """The id of a run of this config that begins now."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{name}-{secrets.token_hex(2)}"
 
 
 def marker(run: str) -> Path:

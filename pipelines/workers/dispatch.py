@@ -1,0 +1,157 @@
+"""A run's end of the line: hand a step to a worker, and wait for what it comes to.
+
+A step on a worker is a flow run of its own, made under the step's key and the number of the try:
+a run that died and goes on joins the step that is still at work. The outcome is a file in the
+step's folder; Prefect is asked now and then, for a step that will leave none.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from components import project
+from components.errors import Interrupted
+from components.launch import Launch
+from components.records import Record
+from pipelines import outages
+from pipelines.child import STOP_GRACE_S, StepCrashed
+from pipelines.keys import Call
+from pipelines.resources import Resources
+from pipelines.workers import parcels, pools
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+LOOK_S = 0.1
+ASK_S = 2.0
+LOST_S = 20.0
+"""A step that Prefect calls done and that left no outcome for so long left none."""
+MOST_TRIES = 100
+
+
+def run(call: Call, key: str, wanted: Resources, watch: Callable[[], None]) -> Record:
+    """The record of a step that a worker executes; `watch` is called a few times a second.
+
+    When the caller is interrupted, the step is asked to stop, gets time for a checkpoint, and the
+    interruption goes on.
+
+    Raises:
+        StepCrashed: the step's process died.
+        Interrupted: somebody cancelled the step.
+        StepBroken: it raised something that is no error of ours.
+        AthanorError: the step's own error.
+    """
+    from prefect.client.orchestration import get_client
+
+    folder = project.home() / "work" / key
+    with get_client(sync_client=True) as client:
+        submitted = _submitted(client, call, key, wanted, folder)
+        try:
+            return _awaited(client, submitted, folder, watch)
+        except (KeyboardInterrupt, SystemExit):
+            _stop(client, submitted)
+            raise
+
+
+def _submitted(
+    client: "SyncPrefectClient", call: Call, key: str, wanted: Resources, folder: Path
+) -> "FlowRun":
+    """The flow run of the step's first try that did not fail yet."""
+    launch = Launch(processes=wanted.ranks, strategy=wanted.strategy)
+    parameters = {
+        "name": call.name,
+        "key": key,
+        "entry": call.entry,
+        "arguments": parcels.packed(call.arguments),
+        "launch": launch.model_dump(mode="json"),
+        "resources": wanted.model_dump(mode="json"),
+    }
+    deployment = pools.ensure(client)["step"]
+    for number in range(MOST_TRIES):
+        made = client.create_flow_run_from_deployment(
+            deployment,
+            parameters=parameters,
+            name=call.name,
+            tags=[f"key:{key[:12]}"],
+            idempotency_key=f"{key}-{number}",
+            parent_task_run_id=_task_run(client),
+        )
+        if made.state is None or not made.state.is_final():
+            return made
+        found = parcels.read(folder / "outcome.json", str(made.id))
+        if found is not None and found.state == "done":
+            return made
+    raise StepCrashed(f"{call.name} failed {MOST_TRIES} times under the key {key[:12]}")
+
+
+def _task_run(client: "SyncPrefectClient") -> UUID | None:
+    """The task run of this process, known to the server: it hears of tasks a little later."""
+    from prefect.context import FlowRunContext, TaskRunContext
+
+    task, flow = TaskRunContext.get(), FlowRunContext.get()
+    if task is None or flow is None or flow.flow_run is None:
+        return None
+    run = task.task_run
+    made = client.create_task_run(
+        task=task.task,
+        flow_run_id=flow.flow_run.id,
+        dynamic_key=run.dynamic_key,
+        id=run.id,
+        name=run.name,
+        state=run.state,
+    )
+    return made.id
+
+
+def _awaited(
+    client: "SyncPrefectClient", submitted: "FlowRun", folder: Path, watch: Callable[[], None]
+) -> Record:
+    name = str(submitted.id)
+    asked = time.monotonic()
+    ended: float | None = None
+    while True:
+        watch()
+        if found := parcels.read(folder / "outcome.json", name):
+            watch()
+            return parcels.opened(found)
+        now = time.monotonic()
+        if ended is not None and now - ended > LOST_S:
+            raise StepCrashed(f"{submitted.name} ended on its worker and left no outcome")
+        if now - asked > ASK_S:
+            asked = now
+            state = _state(client, submitted.id)
+            if state is not None and state.is_final():
+                if state.is_cancelled():
+                    raise Interrupted(f"{submitted.name} was cancelled", "athanor retry RUN")
+                if state.is_crashed():
+                    raise StepCrashed(f"{submitted.name}: {state.message or state.name}")
+                ended = ended or now
+        time.sleep(LOOK_S)
+
+
+def _state(client: "SyncPrefectClient", flow_run_id: UUID) -> Any:
+    """The state that the server tells; None while it is away."""
+    try:
+        return client.read_flow_run(flow_run_id).state
+    except Exception as error:
+        if outages.away(error):
+            return None
+        raise
+
+
+def _stop(client: "SyncPrefectClient", submitted: "FlowRun") -> None:
+    """Ask the step to stop, and give it the time for a checkpoint."""
+    from prefect.states import Cancelling
+
+    with suppress(Exception):  # the worker, or the next one, ends what is left
+        client.set_flow_run_state(submitted.id, Cancelling(message="its run was stopped"))
+        deadline = time.monotonic() + STOP_GRACE_S
+        while time.monotonic() < deadline:
+            state = _state(client, submitted.id)
+            if state is not None and state.is_final():
+                return
+            time.sleep(0.3)

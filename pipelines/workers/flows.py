@@ -1,0 +1,107 @@
+"""The flows that a worker executes: a whole run, one step. There are no others.
+
+Whatever entrypoint, command or pull step a deployment names: the worker looks up its flow's name
+here.
+"""
+
+import os
+import signal
+import traceback
+from typing import Any
+
+from prefect import flow
+from prefect.states import Completed, Failed, State
+
+from components import disk, project, workspace
+from components.errors import AthanorError, IntegrityError
+from components.launch import Launch
+from pipelines.workers import parcels, process
+from pipelines.workers.parcels import Outcome
+
+
+@flow(name="step", validate_parameters=False, persist_result=False)
+def step(
+    name: str, key: str, entry: str, arguments: dict[str, Any], launch: dict[str, Any]
+) -> State:
+    """One step of a run, on this machine; its outcome lies in the step's folder."""
+    flow_run_id = process.mine[0].flow_run_id
+    place = project.home() / "work" / key
+    place.mkdir(parents=True, exist_ok=True)
+    outcome = _outcome(flow_run_id, (name, key, entry), arguments, launch)
+    parcels.write(place / "outcome.json", outcome)
+    if outcome.state == "done":
+        return Completed(message=f"{name} is done")
+    said = outcome.value["message"] if outcome.state == "error" else "it broke: see worker.log"
+    return Failed(message=f"{name}: {said}")
+
+
+def _outcome(
+    flow_run_id: str, what: tuple[str, str, str], arguments: dict[str, Any], launch: dict[str, Any]
+) -> Outcome:
+    from pipelines import child
+
+    name, key, entry = what
+    devices = process.mine[0].devices
+    try:
+        given = parcels.unpacked(arguments)
+        _demand_same_code(name, key, entry, given)
+        how = Launch.model_validate({**launch, "devices": devices})
+        with workspace.opened(project.home() / "work" / key):
+            value = parcels.packed(child.work(entry, given, how))
+        return Outcome(flow_run_id=flow_run_id, state="done", value=value)
+    except AthanorError as error:
+        return Outcome(flow_run_id=flow_run_id, state="error", value=parcels.told(error))
+    except Exception as error:  # noqa: BLE001  the process's edge: the run must learn it
+        if short := disk.shortage(error):
+            return Outcome(flow_run_id=flow_run_id, state="error", value=parcels.told(short))
+        text = traceback.format_exc()
+        return Outcome(flow_run_id=flow_run_id, state="broken", value=text)
+
+
+def _demand_same_code(name: str, key: str, entry: str, given: dict[str, Any]) -> None:
+    """Refuse a step whose key this code would not give it.
+
+    Raises:
+        IntegrityError: the code or the libraries here are others.
+    """
+    from importlib import import_module
+
+    from pipelines import keys
+
+    module, _, function = entry.partition(":")
+    call = keys.Call(name, vars(import_module(module))[function], given)
+    if keys.key(keys.document(call)) != key:
+        raise IntegrityError(
+            f"the worker on {os.uname().nodename} has other code for {name} than the run",
+            "bring its clone to the run's commit, then: athanor worker",
+        )
+
+
+@flow(name="run", validate_parameters=False, persist_result=False)
+def run(
+    config: str = "",
+    assignments: list[str] | None = None,
+    run: str = "",
+    file: str = "",
+    document: dict[str, Any] | None = None,
+    wishes: dict[str, Any] | None = None,
+) -> State:
+    """A whole run, which waits while workers do its steps.
+
+    It is made of a `config` of the project with `assignments`, or is the run that somebody
+    submitted under its id, with its checked config (`document`) and `wishes`.
+    """
+    from pipelines.workers import parent
+
+    signal.signal(signal.SIGTERM, _terminated)
+    if document is None:
+        return parent.execute(run, parent.Named(config, tuple(assignments or ())))
+    return parent.execute(run, parent.Submitted(file, document, wishes or {}))
+
+
+def _terminated(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+FLOWS = {"step": step, "run": run}
+"""By name; nothing else is executed."""

@@ -1,0 +1,87 @@
+"""A run as a worker executes it: its steps go to workers, and it only waits for them."""
+
+import json
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from prefect.states import Completed, Failed, State
+from pydantic import ValidationError
+
+from components import project
+from components.errors import AthanorError, ConfigError
+from pipelines import reaping, running, runs
+from pipelines.config import RunConfig, load_run
+from pipelines.running import Asked
+from pipelines.runs import Wishes
+from pipelines.workers import process
+
+
+class Named(NamedTuple):
+    """A config of the project, as a schedule names it."""
+
+    config: str
+    assignments: tuple[str, ...] = ()
+
+
+class Submitted(NamedTuple):
+    """A run as somebody asked for it: its config was read and checked there."""
+
+    file: str
+    document: dict[str, Any]
+    wishes: dict[str, Any]
+
+
+def execute(run: str, asked: Named | Submitted) -> State:
+    """The state that a run comes to; a try that died before is gone on with.
+
+    `run` is the id that it was promised; empty where nobody waits for it by name.
+    """
+    try:
+        report = running.execute(_asked(run, asked))
+    except AthanorError as error:
+        return Failed(message=f"{error.message}; {error.remedy}")
+    if report.exit_code:
+        return Completed(name="Refused", message="the gate refused the version of this run")
+    return Completed(message=f"{report.run_id} is done")
+
+
+def name_of(flow_run_id: str, created: datetime, config: str) -> str:
+    """The id of the run that a flow run makes: the same at each of its tries."""
+    return f"{created:%Y%m%d-%H%M%S}-{config}-{UUID(flow_run_id).hex[-4:]}"
+
+
+def _asked(run: str, asked: Named | Submitted) -> Asked:
+    reaping.records()  # an earlier try of this very run may have died
+    if isinstance(asked, Submitted):
+        file, wishes = asked.file, Wishes.model_validate(asked.wishes)
+        config = _checked(asked.document)
+    else:
+        file, wishes = asked.config, Wishes(assignments=asked.assignments)
+        config = load_run(project.root() / file, wishes.assignments)
+    work = process.mine[0]
+    name = run or name_of(work.flow_run_id, _created(work.flow_run_id), config.name)
+    process.note(work.model_copy(update={"run": name}))
+    known = runs.load(name)
+    if known is None:
+        return Asked(config, wishes, project.root() / file, run_id=name)
+    config = _checked(known.config)
+    return Asked(config, known.wishes, project.root() / known.file, before=known)
+
+
+def _checked(document: dict[str, Any]) -> RunConfig:
+    try:
+        return RunConfig.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        raise ConfigError(
+            f"the config of the run does not fit the worker's code: {error.errors()[0]['msg']}",
+            "bring both to one commit",
+        ) from None
+
+
+def _created(flow_run_id: str) -> datetime:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        created = client.read_flow_run(UUID(flow_run_id)).created
+    return created or datetime.now().astimezone()

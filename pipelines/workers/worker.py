@@ -1,0 +1,180 @@
+"""The worker of a machine: takes flow runs from both pools, gives each its places and a process.
+
+One loop, one thread. What it knows lies on the disk and in Prefect, so it may be killed at any
+moment: the processes that it forked go on, and the next worker finds them by their files. A
+server that is away costs nothing but time.
+"""
+
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
+
+from components import project
+from components.errors import ServiceUnreachable
+from pipelines import child, outages
+from pipelines.resources import Resources
+from pipelines.workers import ends, places, pools, process
+from pipelines.workers.places import Held, Place
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+LOOK_S = 0.25
+HEARTBEAT_S = 10.0
+MOST_RUNS = 50
+"""Runs wait more than they work: each costs a process and no device."""
+
+log = logging.getLogger(__name__)
+_context = multiprocessing.get_context("forkserver")
+
+
+class Machine(NamedTuple):
+    """What this worker has to give."""
+
+    name: str
+    places: tuple[Place, ...]
+
+
+class Worker:
+    """Looks for work a few times a second, until it is told to stop."""
+
+    def __init__(self, machine: Machine, client: "SyncPrefectClient") -> None:
+        self.machine = machine
+        self.client = client
+        self.stopping = False
+        self._children: dict[str, Any] = {}
+        self._told = -HEARTBEAT_S
+        self._code = source_time()
+        self._away = False
+
+    def work(self) -> None:
+        """One look after the other; returns when the worker is asked to stop or its code is old.
+
+        Code that was edited since the worker was started would run as it was: then somebody
+        starts the worker again, which loses nothing.
+        """
+        while not self.stopping and source_time() == self._code:
+            try:
+                self.look()
+                self._heard()
+            except ServiceUnreachable:
+                raise
+            except Exception as error:
+                if not outages.away(error):
+                    raise
+                self._unheard(error)
+            time.sleep(LOOK_S)
+
+    def look(self) -> None:
+        """Tell how what ended ended, stop what is to be stopped, start what can be started."""
+        self._beat()
+        ends.settle(self.client, self.machine.name)
+        for kind, run in self._due():
+            self._start(kind, run)
+
+    def _beat(self) -> None:
+        if time.monotonic() - self._told < HEARTBEAT_S:
+            return
+        for pool in pools.ABOUT:
+            self.client.send_worker_heartbeat(pool, self.machine.name, HEARTBEAT_S)
+        self._told = time.monotonic()
+
+    def _due(self) -> list[tuple[str, "FlowRun"]]:
+        """Flow runs that may start now, the oldest of each pool first."""
+        before = datetime.now(UTC) + timedelta(seconds=0.5)
+        found: list[tuple[str, FlowRun]] = []
+        for pool, kind in ((pools.RUNS, "run"), (pools.STEPS, "step")):
+            polled = self.client.get_scheduled_flow_runs_for_work_pool(
+                work_pool_name=pool, scheduled_before=before
+            )
+            runs = sorted((each.flow_run for each in polled), key=_since)
+            found += [(kind, run) for run in runs]
+        return found
+
+    def _start(self, kind: str, run: "FlowRun") -> None:
+        """Fork the process of a flow run, if it gets what it wants now."""
+        if kind == "run":
+            if sum(each.flow == "run" for each in process.at_work()) >= MOST_RUNS:
+                return
+            self._fork(kind, run, None)
+            return
+        wanted = Resources.model_validate(run.parameters.get("resources", {}))
+        held = places.take(wanted, self.machine.places)
+        if held is None:
+            return
+        try:
+            self._fork(kind, run, held)
+        finally:
+            held.drop()
+
+    def _fork(self, kind: str, run: "FlowRun", held: Held | None) -> None:
+        from prefect.states import Pending
+
+        claim = Pending(message=self.machine.name)
+        if self.client.set_flow_run_state(run.id, claim).status.value != "ACCEPT":
+            return  # another worker was faster, or it was cancelled
+        name = str(run.id)
+        forked = _context.Process(target=process.main, args=(name, kind, held), name=name)
+        forked.start()
+        self._children[name] = forked
+        for done in [one for one, each in self._children.items() if not each.is_alive()]:
+            self._children.pop(done).join()
+
+    def _heard(self) -> None:
+        if self._away:
+            log.warning("Prefect answers again")
+        self._away = False
+
+    def _unheard(self, error: Exception) -> None:
+        if not self._away:
+            log.warning("Prefect does not answer (%s); what runs goes on", type(error).__name__)
+        self._away = True
+
+
+def run(machine: Machine) -> None:
+    """Be the worker of this machine until SIGTERM, or until its code is old."""
+    from prefect.client.orchestration import get_client
+
+    child.warm(extra=process.PRELOAD)
+    with get_client(sync_client=True) as client:
+        worker = Worker(machine, client)
+
+        def stop(number: int, _frame: object) -> None:
+            worker.stopping = True
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        while not worker.stopping:
+            try:
+                pools.ensure(client)
+                break
+            except Exception as error:
+                if not outages.away(error):
+                    raise
+                time.sleep(1)
+        worker.work()
+
+
+def source_time() -> float:
+    """When the project's code was edited last."""
+    newest = 0.0
+    for package in ("components", "pipelines"):
+        for folder, _, names in os.walk(Path(__file__).parents[2] / package):
+            for name in names:
+                if name.endswith(".py"):
+                    with suppress(OSError):
+                        newest = max(newest, os.stat(os.path.join(folder, name)).st_mtime)
+    return newest
+
+
+def _since(run: "FlowRun") -> datetime:
+    return run.expected_start_time or run.created or datetime.now(UTC)
