@@ -19,6 +19,7 @@ from typing import Any
 
 from components import disk, workspace
 from components.errors import AthanorError
+from components.launch import ALONE, Launch
 from components.records import Record
 
 PRELOAD = [
@@ -74,11 +75,18 @@ def warm(validates: bool = True) -> None:
     forkserver.ensure_running()
 
 
-def run(entry: str, arguments: dict[str, Any], folder: Path, watch: Callable[[], None]) -> Record:
+def run(
+    entry: str,
+    arguments: dict[str, Any],
+    folder: Path,
+    watch: Callable[[], None],
+    launch: Launch = ALONE,
+) -> Record:
     """The record that `module:function` returns in a process of its own.
 
     `watch` is called a few times a second while the step works. When the caller is interrupted,
-    the step is asked to stop, gets time for a checkpoint, and the interruption goes on.
+    the step is asked to stop, gets time for a checkpoint, and the interruption goes on. `launch`
+    says which devices the step sees.
 
     Raises:
         StepCrashed: the process died.
@@ -86,7 +94,7 @@ def run(entry: str, arguments: dict[str, Any], folder: Path, watch: Callable[[],
         AthanorError: the step's own error.
     """
     ours, theirs = _context.Pipe(duplex=False)
-    process = _context.Process(target=_main, args=(entry, arguments, folder, theirs))
+    process = _context.Process(target=_main, args=(entry, arguments, folder, launch, theirs))
     process.start()
     theirs.close()
     try:
@@ -130,9 +138,12 @@ def _how(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _main(entry: str, arguments: dict[str, Any], folder: Path, answer: Connection) -> None:
+def _main(
+    entry: str, arguments: dict[str, Any], folder: Path, launch: Launch, answer: Connection
+) -> None:
     """The child: a session of its own, so that Ctrl-C reaches only the parent, which asks it."""
     os.setsid()
+    launch.hide_devices()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from components.training import interrupt
 
