@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -61,8 +61,8 @@ class StepBroken(RuntimeError):
     """A step raised what no step should: our bug. The text is its traceback."""
 
 
-def warm(validates: bool = True) -> None:
-    """Start the fork server, which imports while the engines start.
+def warm(validates: bool = True, extra: Sequence[str] = ()) -> None:
+    """Start the fork server, which imports while the engines start, `extra` modules too.
 
     Where no data are validated it does without Great Expectations: three of its seven seconds.
     """
@@ -71,7 +71,8 @@ def warm(validates: bool = True) -> None:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     needless = () if validates else ("great_expectations",)
-    _context.set_forkserver_preload([name for name in PRELOAD if name not in needless])
+    preload = [name for name in PRELOAD if name not in needless]
+    _context.set_forkserver_preload([*preload, *extra])
     forkserver.ensure_running()
 
 
@@ -116,6 +117,16 @@ def run(
     return value
 
 
+def work(entry: str, arguments: dict[str, Any], launch: Launch) -> Record:
+    """The record that `module:function` returns in this process, which is the step's own."""
+    from components.training import interrupt
+
+    launch.hide_devices()
+    interrupt.install()
+    module, _, name = entry.partition(":")
+    return vars(import_module(module))[name](**arguments)
+
+
 def _answer(ours: Connection) -> tuple[str, Any] | None:
     try:
         return ours.recv()
@@ -143,16 +154,10 @@ def _main(
 ) -> None:
     """The child: a session of its own, so that Ctrl-C reaches only the parent, which asks it."""
     os.setsid()
-    launch.hide_devices()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    from components.training import interrupt
-
-    interrupt.install()
-    module, _, name = entry.partition(":")
     try:
         with workspace.opened(folder):
-            result = vars(import_module(module))[name](**arguments)
-        answer.send(("done", result))
+            answer.send(("done", work(entry, arguments, launch)))
     except AthanorError as error:
         answer.send(("error", error))
     except (KeyboardInterrupt, SystemExit):

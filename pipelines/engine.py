@@ -18,6 +18,7 @@ from pipelines.progress import Screen
 if TYPE_CHECKING:
     from pipelines.flow import Result
     from pipelines.outages import Watch
+    from pipelines.steps import Elsewhere
 
 
 class Engines(NamedTuple):
@@ -25,14 +26,15 @@ class Engines(NamedTuple):
 
     screen: Screen
     watch: "Watch"
+    elsewhere: "Elsewhere | None" = None
 
     def execute(self, config: RunConfig, forced: Forced, held: Held, file: Path) -> "Result":
         """Read the chain with Prefect: one flow run, one task run a step."""
         from pipelines import flow, reaping
 
-        shown = (self.screen, self.watch)
+        around = flow.Surroundings(self.screen, self.watch, self.elsewhere)
         with reaping.stores(self.screen.note):
-            return flow.execute(config, forced, held, shown, file)
+            return flow.execute(config, forced, held, around, file)
 
 
 @contextmanager

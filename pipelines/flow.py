@@ -21,7 +21,7 @@ from pipelines.plan import Forced, raw
 from pipelines.progress import Screen
 from pipelines.reaping import FLOW
 from pipelines.receipt import Report, Step, as_text
-from pipelines.steps import Runner, Trace
+from pipelines.steps import Elsewhere, Runner, Trace
 from pipelines.train import Outcome, chain
 
 SHIPPING_S = outages.PATIENCE_S
@@ -37,20 +37,31 @@ class Result(NamedTuple):
     notes: list[str]
 
 
+class Surroundings(NamedTuple):
+    """What a run finds around it."""
+
+    screen: Screen
+    watch: Watch
+    elsewhere: Elsewhere | None = None
+    """Who executes its steps; None: children of this process."""
+
+
 def execute(
-    config: RunConfig, forced: Forced, held: Held, shown: tuple[Screen, Watch], file: Path
+    config: RunConfig, forced: Forced, held: Held, around: Surroundings, file: Path
 ) -> Result:
     """Run the chain as one flow; what happened in it is in MLflow when this returns.
 
     Raises:
         ServiceUnreachable: Prefect's server went away before the chain was through.
     """
-    screen, watch = shown
+    screen, watch = around.screen, around.watch
     run_id = held.id
     tracker = Tracker(config.name)
     trace = Trace(tracker, tracker.start_run(run_id, _tags(config, file), _params(config)))
     tracker.log_data(trace.parent, raw(config.data[0]))
     runner = Runner(config, forced, screen, (held, trace))
+    if around.elsewhere is not None:
+        runner.elsewhere = around.elsewhere
     done: list[Outcome] = []
     ids: list[str] = []
 
@@ -65,12 +76,13 @@ def execute(
             _show_receipt(_interim(config, outcome, runner, run_id))
         return outcome
 
+    body: Callable[[str, str], Outcome] = train
     if FlowRunContext.get() is None:  # else a worker's flow run is this run
-        made = prefect.flow(name=FLOW, flow_run_name=run_id, validate_parameters=False)
-        train = made.with_options(persist_result=False)(train)
+        named = prefect.flow(name=FLOW, flow_run_name=run_id, validate_parameters=False)
+        body = named(train).with_options(persist_result=False)
     status: Status = "FAILED"
     try:
-        outcome = _through(lambda: train(run_id, held.record.last.owner), watch, done)
+        outcome = _through(lambda: body(run_id, held.record.last.owner), watch, done)
         status = "FINISHED"
         for variant in outcome.variants:
             tracker.log_variant(trace.parent, variant, outcome.data.sources[0].raw)

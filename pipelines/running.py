@@ -26,6 +26,8 @@ from pipelines.train import Outcome, chain
 if TYPE_CHECKING:
     import argparse
 
+    from pipelines.steps import Elsewhere
+
 
 def wishes_of(options: "argparse.Namespace") -> Wishes:
     """The wishes of a command line."""
@@ -54,6 +56,8 @@ class Asked(NamedTuple):
     """The run that goes on; else a new one begins."""
     run_id: str | None = None
     """Of a new run, where it was promised to somebody."""
+    elsewhere: "Elsewhere | None" = None
+    """Who executes its steps; None: children of this process."""
 
 
 def run(file: Path, wishes: Wishes) -> Report:
@@ -221,6 +225,7 @@ def _executed(asked: Asked, shown: Screen, begun: float) -> Report:
             import prefect.main  # noqa: F401
 
             logging.getLogger("prefect").setLevel(logging.CRITICAL)
+            engines = engines._replace(elsewhere=asked.elsewhere)
             result = engines.execute(config, forced, held, file)
         latest = Latest(held.id, result.mlflow_run_id)
         extra = (time.monotonic() - begun, tuple(result.notes))

@@ -103,6 +103,15 @@ class Trace(NamedTuple):
         return handle
 
 
+Elsewhere = Callable[[Call, str, Callable[[], None]], Record]
+"""Executes a step of place `child`: the call, its key, and what to call while it works."""
+
+
+def in_child(call: Call, key: str, watch: Callable[[], None]) -> Record:
+    """The record of a step that a child of this process executes."""
+    return child.run(call.entry, call.arguments, _folder(key), watch)
+
+
 class Runner(Planner):
     """Reads the chain by executing it; a stored result is shown in Prefect as cached."""
 
@@ -117,6 +126,8 @@ class Runner(Planner):
         self.executed: list[Executed] = []
         self.lineage: dict[str, Any] = {}
         """What each step so far was made of and came to, by name: what a remake is held to."""
+        self.elsewhere: Elsewhere = in_child
+        """Where steps are executed that do not work in this process."""
         self._deciding = ExitStack()
 
     def __call__(self, name: str, step: Callable[..., Record], *args: Any, **kwargs: Any) -> Any:
@@ -251,7 +262,7 @@ def _execute(work: _Work) -> Record:
     try:
         if unit.place == "child":
             watch = runner.screen.follow(folder / "journal.jsonl")
-            record = child.run(call.entry, call.arguments, folder, watch)
+            record = runner.elsewhere(call, work.key, watch)
         else:
             work_here = partial(_here, call, folder)
             say = runner.screen.note

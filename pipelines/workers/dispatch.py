@@ -6,7 +6,7 @@ step's folder; Prefect is asked now and then, for a step that will leave none.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,11 @@ from uuid import UUID
 
 from components import project
 from components.errors import Interrupted
-from components.launch import Launch
 from components.records import Record
 from pipelines import outages
-from pipelines.child import STOP_GRACE_S, StepCrashed
+from pipelines.child import STOP_GRACE_S, StepBroken, StepCrashed
 from pipelines.keys import Call
-from pipelines.resources import Resources
+from pipelines.resources import Resources, of
 from pipelines.workers import parcels, pools
 
 if TYPE_CHECKING:
@@ -28,12 +27,14 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.1
 ASK_S = 2.0
-LOST_S = 20.0
-"""A step that Prefect calls done and that left no outcome for so long left none."""
+LOST_S = 5.0
+"""A step writes its outcome before its end is told: what is not there by now, nobody wrote."""
 MOST_TRIES = 100
 
 
-def run(call: Call, key: str, wanted: Resources, watch: Callable[[], None]) -> Record:
+def run(
+    resources: Mapping[str, Resources], call: Call, key: str, watch: Callable[[], None]
+) -> Record:
     """The record of a step that a worker executes; `watch` is called a few times a second.
 
     When the caller is interrupted, the step is asked to stop, gets time for a checkpoint, and the
@@ -48,6 +49,7 @@ def run(call: Call, key: str, wanted: Resources, watch: Callable[[], None]) -> R
     from prefect.client.orchestration import get_client
 
     folder = project.home() / "work" / key
+    wanted = of(resources, call.name)
     with get_client(sync_client=True) as client:
         submitted = _submitted(client, call, key, wanted, folder)
         try:
@@ -61,13 +63,11 @@ def _submitted(
     client: "SyncPrefectClient", call: Call, key: str, wanted: Resources, folder: Path
 ) -> "FlowRun":
     """The flow run of the step's first try that did not fail yet."""
-    launch = Launch(processes=wanted.ranks, strategy=wanted.strategy)
     parameters = {
         "name": call.name,
         "key": key,
         "entry": call.entry,
         "arguments": parcels.packed(call.arguments),
-        "launch": launch.model_dump(mode="json"),
         "resources": wanted.model_dump(mode="json"),
     }
     deployment = pools.ensure(client)["step"]
@@ -112,15 +112,15 @@ def _awaited(
 ) -> Record:
     name = str(submitted.id)
     asked = time.monotonic()
-    ended: float | None = None
+    ended, since = None, asked
     while True:
         watch()
         if found := parcels.read(folder / "outcome.json", name):
             watch()
             return parcels.opened(found)
         now = time.monotonic()
-        if ended is not None and now - ended > LOST_S:
-            raise StepCrashed(f"{submitted.name} ended on its worker and left no outcome")
+        if ended is not None and now - since > LOST_S:
+            raise StepBroken(f"{submitted.name} left no outcome: {ended.message or ended.name}")
         if now - asked > ASK_S:
             asked = now
             state = _state(client, submitted.id)
@@ -129,7 +129,7 @@ def _awaited(
                     raise Interrupted(f"{submitted.name} was cancelled", "athanor retry RUN")
                 if state.is_crashed():
                     raise StepCrashed(f"{submitted.name}: {state.message or state.name}")
-                ended = ended or now
+                ended, since = (state, now) if ended is None else (ended, since)
         time.sleep(LOOK_S)
 
 

@@ -15,19 +15,20 @@ from prefect.states import Completed, Failed, State
 from components import disk, project, workspace
 from components.errors import AthanorError, IntegrityError
 from components.launch import Launch
+from pipelines.resources import Resources
 from pipelines.workers import parcels, process
 from pipelines.workers.parcels import Outcome
 
 
 @flow(name="step", validate_parameters=False, persist_result=False)
 def step(
-    name: str, key: str, entry: str, arguments: dict[str, Any], launch: dict[str, Any]
+    name: str, key: str, entry: str, arguments: dict[str, Any], resources: dict[str, Any]
 ) -> State:
     """One step of a run, on this machine; its outcome lies in the step's folder."""
     flow_run_id = process.mine[0].flow_run_id
     place = project.home() / "work" / key
     place.mkdir(parents=True, exist_ok=True)
-    outcome = _outcome(flow_run_id, (name, key, entry), arguments, launch)
+    outcome = _outcome(flow_run_id, Task(name, key, entry, arguments, resources))
     parcels.write(place / "outcome.json", outcome)
     if outcome.state == "done":
         return Completed(message=f"{name} is done")
@@ -36,16 +37,20 @@ def step(
 
 
 def _outcome(
-    flow_run_id: str, what: tuple[str, str, str], arguments: dict[str, Any], launch: dict[str, Any]
+    flow_run_id: str,
+    what: tuple[str, str, str],
+    arguments: dict[str, Any],
+    resources: dict[str, Any],
 ) -> Outcome:
     from pipelines import child
 
     name, key, entry = what
     devices = process.mine[0].devices
     try:
-        given = parcels.unpacked(arguments)
+        given = parcels.unpacked(task.arguments)
         _demand_same_code(name, key, entry, given)
-        how = Launch.model_validate({**launch, "devices": devices})
+        wanted = Resources.model_validate(task.resources)
+        how = Launch(processes=wanted.ranks, strategy=wanted.strategy, devices=devices)
         with workspace.opened(project.home() / "work" / key):
             value = parcels.packed(child.work(entry, given, how))
         return Outcome(flow_run_id=flow_run_id, state="done", value=value)
@@ -82,21 +87,19 @@ def run(
     config: str = "",
     assignments: list[str] | None = None,
     run: str = "",
-    file: str = "",
-    document: dict[str, Any] | None = None,
-    wishes: dict[str, Any] | None = None,
+    submitted: dict[str, Any] | None = None,
 ) -> State:
     """A whole run, which waits while workers do its steps.
 
-    It is made of a `config` of the project with `assignments`, or is the run that somebody
-    submitted under its id, with its checked config (`document`) and `wishes`.
+    It is made of a `config` of the project with `assignments`, or is `submitted`: `run` is then
+    the id that somebody waits for.
     """
     from pipelines.workers import parent
 
     signal.signal(signal.SIGTERM, _terminated)
-    if document is None:
+    if submitted is None:
         return parent.execute(run, parent.Named(config, tuple(assignments or ())))
-    return parent.execute(run, parent.Submitted(file, document, wishes or {}))
+    return parent.execute(run, parent.Submitted.model_validate(submitted))
 
 
 def _terminated(number: int, _frame: object) -> None:

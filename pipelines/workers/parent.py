@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -10,11 +11,12 @@ from pydantic import ValidationError
 
 from components import project
 from components.errors import AthanorError, ConfigError
+from components.records import Record
 from pipelines import reaping, running, runs
 from pipelines.config import RunConfig, load_run
 from pipelines.running import Asked
 from pipelines.runs import Wishes
-from pipelines.workers import process
+from pipelines.workers import dispatch, process
 
 
 class Named(NamedTuple):
@@ -24,12 +26,12 @@ class Named(NamedTuple):
     assignments: tuple[str, ...] = ()
 
 
-class Submitted(NamedTuple):
+class Submitted(Record):
     """A run as somebody asked for it: its config was read and checked there."""
 
     file: str
     document: dict[str, Any]
-    wishes: dict[str, Any]
+    wishes: Wishes
 
 
 def execute(run: str, asked: Named | Submitted) -> State:
@@ -54,7 +56,7 @@ def name_of(flow_run_id: str, created: datetime, config: str) -> str:
 def _asked(run: str, asked: Named | Submitted) -> Asked:
     reaping.records()  # an earlier try of this very run may have died
     if isinstance(asked, Submitted):
-        file, wishes = asked.file, Wishes.model_validate(asked.wishes)
+        file, wishes = asked.file, asked.wishes
         config = _checked(asked.document)
     else:
         file, wishes = asked.config, Wishes(assignments=asked.assignments)
@@ -64,9 +66,11 @@ def _asked(run: str, asked: Named | Submitted) -> Asked:
     process.note(work.model_copy(update={"run": name}))
     known = runs.load(name)
     if known is None:
-        return Asked(config, wishes, project.root() / file, run_id=name)
-    config = _checked(known.config)
-    return Asked(config, known.wishes, project.root() / known.file, before=known)
+        made = Asked(config, wishes, project.root() / file, run_id=name)
+    else:
+        config = _checked(known.config)
+        made = Asked(config, known.wishes, project.root() / known.file, before=known)
+    return made._replace(elsewhere=partial(dispatch.run, config.resources))
 
 
 def _checked(document: dict[str, Any]) -> RunConfig:

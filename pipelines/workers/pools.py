@@ -19,7 +19,7 @@ NAME = "athanor"
 """Name of the deployment of each flow, for runs and steps that somebody asks for now."""
 
 CLOSED: dict[str, Any] = {
-    "job_configuration": {},
+    "job_configuration": {"flows": "pipelines.workers.flows"},
     "variables": {"type": "object", "properties": {}, "additionalProperties": False},
 }
 

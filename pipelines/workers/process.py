@@ -1,19 +1,12 @@
-"""The process of one flow run: forked warm, alone with its places, known by a file.
+"""Which process executes which flow run: a file each, written by that process.
 
-It is a session of its own, so it outlives the worker that forked it: a step goes on, tells its
-outcome, and the next worker finds it by its file.
+The next worker finds by them what an earlier one left behind.
 """
 
-import os
-import traceback
 from pathlib import Path
 
 from components import files, processes, project
 from components.records import Record
-from pipelines.workers.places import Held
-
-PRELOAD = ("prefect.main", "prefect.flow_engine", "pipelines.workers.flows")
-"""Beside the libraries of the steps; none of them starts a thread or touches a device."""
 
 
 class AtWork(Record):
@@ -62,33 +55,3 @@ def note(work: AtWork) -> None:
     """Let the worker, and the next one, know what this process executes."""
     mine[:] = [work]
     files.write_json(folder() / f"{work.flow_run_id}.json", work.model_dump(mode="json"))
-
-
-def main(flow_run_id: str, flow: str, held: Held | None) -> None:
-    """Execute a flow run of the table; its state in Prefect says how it ended."""
-    os.setsid()
-    devices = held.devices if held else ()
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
-    note(AtWork(flow_run_id=flow_run_id, flow=flow, owner=processes.this(), devices=devices))
-    log = project.home() / "logs" / "worker.log"
-    try:
-        _run(flow_run_id, flow)
-    except BaseException as error:
-        if not isinstance(error, Exception):
-            raise
-        with log.open("a") as out:
-            out.write(f"{flow} {flow_run_id}\n{traceback.format_exc()}\n")
-        raise SystemExit(1) from None
-
-
-def _run(flow_run_id: str, flow: str) -> None:
-    from uuid import UUID
-
-    from prefect.client.orchestration import get_client
-    from prefect.flow_engine import run_flow_sync
-
-    from pipelines.workers.flows import FLOWS
-
-    with get_client(sync_client=True) as client:
-        found = client.read_flow_run(UUID(flow_run_id))
-    run_flow_sync(FLOWS[flow], flow_run=found, parameters=found.parameters, return_type="state")

@@ -10,18 +10,15 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import UUID
 
-from components import project
 from components.errors import ServiceUnreachable
 from pipelines import child, outages
 from pipelines.resources import Resources
-from pipelines.workers import ends, places, pools, process
+from pipelines.workers import ends, forked, places, pools, process
 from pipelines.workers.places import Held, Place
 
 if TYPE_CHECKING:
@@ -123,9 +120,9 @@ class Worker:
         if self.client.set_flow_run_state(run.id, claim).status.value != "ACCEPT":
             return  # another worker was faster, or it was cancelled
         name = str(run.id)
-        forked = _context.Process(target=process.main, args=(name, kind, held), name=name)
-        forked.start()
-        self._children[name] = forked
+        child_process = _context.Process(target=forked.main, args=(name, kind, held), name=name)
+        child_process.start()
+        self._children[name] = child_process
         for done in [one for one, each in self._children.items() if not each.is_alive()]:
             self._children.pop(done).join()
 
@@ -144,7 +141,7 @@ def run(machine: Machine) -> None:
     """Be the worker of this machine until SIGTERM, or until its code is old."""
     from prefect.client.orchestration import get_client
 
-    child.warm(extra=process.PRELOAD)
+    child.warm(extra=forked.PRELOAD)
     with get_client(sync_client=True) as client:
         worker = Worker(machine, client)
 

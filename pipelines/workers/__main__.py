@@ -1,0 +1,13 @@
+"""The process of a worker: `python -m pipelines.workers WANTED`."""
+
+import logging
+import socket
+import sys
+
+from pipelines.workers import standing, worker
+from pipelines.workers.worker import Machine
+
+if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    wanted = standing.Wanted.model_validate_json(sys.argv[1])
+    worker.run(Machine(socket.gethostname(), standing.of(wanted)))

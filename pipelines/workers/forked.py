@@ -1,0 +1,46 @@
+"""The process of one flow run: forked warm, alone with its places.
+
+It is a session of its own, so it outlives the worker that forked it: a step goes on and tells its
+outcome.
+"""
+
+import os
+import traceback
+from typing import Any
+
+from components import processes, project
+from pipelines.workers.places import Held
+from pipelines.workers.process import AtWork, note
+
+PRELOAD = ("prefect.main", "prefect.flow_engine", "pipelines.workers.flows")
+"""Beside the libraries of the steps; none of them starts a thread or touches a device."""
+
+
+def main(flow_run_id: str, flow: str, held: Held | None) -> None:
+    """Execute a flow run of the table; its state in Prefect says how it ended."""
+    os.setsid()
+    devices = held.devices if held else ()
+    note(AtWork(flow_run_id=flow_run_id, flow=flow, owner=processes.this(), devices=devices))
+    log = project.home() / "logs" / "worker.log"
+    try:
+        _run(flow_run_id, flow)
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            raise
+        with log.open("a") as out:
+            out.write(f"{flow} {flow_run_id}\n{traceback.format_exc()}\n")
+        raise SystemExit(1) from None
+
+
+def _run(flow_run_id: str, flow: str) -> None:
+    from uuid import UUID
+
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow_sync
+
+    from pipelines.workers import flows
+
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_run(UUID(flow_run_id))
+    chosen: Any = flows.FLOWS[flow]
+    run_flow_sync(chosen, flow_run=found, parameters=found.parameters, return_type="state")
