@@ -7,7 +7,7 @@ here.
 import os
 import signal
 import traceback
-from typing import Any
+from typing import Any, NamedTuple
 
 from prefect import flow
 from prefect.states import Completed, Failed, State
@@ -36,15 +36,20 @@ def step(
     return Failed(message=f"{name}: {said}")
 
 
-def _outcome(
-    flow_run_id: str,
-    what: tuple[str, str, str],
-    arguments: dict[str, Any],
-    resources: dict[str, Any],
-) -> Outcome:
+class Task(NamedTuple):
+    """A step as it arrives."""
+
+    name: str
+    key: str
+    entry: str
+    arguments: dict[str, Any]
+    resources: dict[str, Any]
+
+
+def _outcome(flow_run_id: str, task: Task) -> Outcome:
     from pipelines import child
 
-    name, key, entry = what
+    name, key, entry = task.name, task.key, task.entry
     devices = process.mine[0].devices
     try:
         given = parcels.unpacked(task.arguments)
