@@ -28,27 +28,45 @@ def _say(text: str) -> None:
 def _up_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--mlflow-port", type=int)
     parser.add_argument("--prefect-port", type=int)
+    parser.add_argument(
+        "--slots",
+        type=int,
+        metavar="N",
+        help="steps without a device at one time; 0: no worker, runs do their steps themselves",
+    )
+    parser.add_argument(
+        "--devices", metavar="0,1", help="devices of the worker; all of them without it"
+    )
 
 
 def _up(options: Namespace) -> int:
     from components import project
     from pipelines import reaping, servers
+    from pipelines.workers import upkeep
 
     named = {"mlflow": options.mlflow_port, "prefect": options.prefect_port}
     ports = {name: port for name, port in named.items() if port is not None}
-    up = servers.up(project.home(), ports, _say)
+    home = project.home()
+    wanted = upkeep.wanted(home, options.slots, options.devices)
+    up = servers.up(home, ports, _say)
     reaping.after_up(_say)
+    found = upkeep.up(home, wanted)
     lines = [f"{name:<8} {link}" for name, link in up.links.items()]
+    if found is not None:
+        lines.append(f"worker   {upkeep.text(found)}")
     lines.append(f"The Prefect page asks once for what stands in {up.secret}")
-    answer(options, up.model_dump(mode="json"), "\n".join(lines))
+    document = {**up.model_dump(mode="json"), "worker": found and found.model_dump(mode="json")}
+    answer(options, document, "\n".join(lines))
     return 0
 
 
 def _down(options: Namespace) -> int:
     from components import project
     from pipelines import servers
+    from pipelines.workers import upkeep
 
-    stopped = servers.down(project.home())
+    home = project.home()
+    stopped = (*upkeep.down(home, _say), *servers.down(home))
     answer(options, {"stopped": list(stopped)}, f"stopped: {', '.join(stopped) or 'nothing ran'}")
     return 0
 
@@ -84,8 +102,8 @@ def _kinds(options: Namespace) -> int:
 
 COMMANDS = (
     Command("data", _data, "pull, verify, look at or record the data sets", _data_arguments),
-    Command("up", _up, "start the MLflow and Prefect servers on 127.0.0.1", _up_arguments),
-    Command("down", _down, "stop the servers that up started"),
+    Command("up", _up, "start the servers and this machine's worker, on 127.0.0.1", _up_arguments),
+    Command("down", _down, "stop what up started; steps leave a checkpoint first"),
     Command(
         "env", _env, 'for eval "$(athanor env)": plain mlflow, prefect and optuna use our stores'
     ),

@@ -15,10 +15,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from components.errors import ServiceUnreachable
+from components import project
 from pipelines import child, outages
 from pipelines.resources import Resources
-from pipelines.workers import ends, forked, places, pools, process
+from pipelines.workers import ends, forked, keeper, places, pools, process, standing
 from pipelines.workers.places import Held, Place
 
 if TYPE_CHECKING:
@@ -63,8 +63,6 @@ class Worker:
             try:
                 self.look()
                 self._heard()
-            except ServiceUnreachable:
-                raise
             except Exception as error:
                 if not outages.away(error):
                     raise
@@ -81,6 +79,8 @@ class Worker:
     def _beat(self) -> None:
         if time.monotonic() - self._told < HEARTBEAT_S:
             return
+        if standing.known(project.home()) is not None:
+            keeper.ensure(project.home())
         for pool in pools.ABOUT:
             self.client.send_worker_heartbeat(pool, self.machine.name, HEARTBEAT_S)
         self._told = time.monotonic()
