@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -15,10 +15,11 @@ from components.artifacts import RawData, RegisteredModel
 from components.bundle.provenance import LINEAGE
 from components.errors import IntegrityError
 from components.gate import Decision, GateConfig, store_decision
+from components.launch import Launch
 from components.records import Record, content
 from components.steps.rescore import Champion
 from components.tracking.tracker import Status, Tracker
-from pipelines import child, outages
+from pipelines import child, outages, places
 from pipelines.config import RunConfig
 from pipelines.holding import Held
 from pipelines.keys import (
@@ -34,6 +35,7 @@ from pipelines.keys import (
 )
 from pipelines.plan import Forced, Planner, keeps, version_of, why_run
 from pipelines.progress import Screen
+from pipelines.resources import Resources, of
 from pipelines.tasks import as_task, show_cached
 
 
@@ -107,9 +109,15 @@ Elsewhere = Callable[[Call, str, Callable[[], None]], Record]
 """Executes a step of place `child`: the call, its key, and what to call while it works."""
 
 
-def in_child(call: Call, key: str, watch: Callable[[], None]) -> Record:
-    """The record of a step that a child of this process executes."""
-    return child.run(call.entry, call.arguments, _folder(key), watch)
+def in_child(
+    resources: Mapping[str, Resources], call: Call, key: str, watch: Callable[[], None]
+) -> Record:
+    """The record of a step that a child of this process executes, on the devices that it wants."""
+    wanted = of(resources, call.name)
+    with places.held(wanted, watch) as held:
+        devices = held.devices if wanted.gpus else None
+        launch = Launch(processes=wanted.ranks, strategy=wanted.strategy, devices=devices)
+        return child.run(call.entry, call.arguments, _folder(key), watch, launch)
 
 
 class Runner(Planner):
@@ -126,7 +134,7 @@ class Runner(Planner):
         self.executed: list[Executed] = []
         self.lineage: dict[str, Any] = {}
         """What each step so far was made of and came to, by name: what a remake is held to."""
-        self.elsewhere: Elsewhere = in_child
+        self.elsewhere: Elsewhere = partial(in_child, config.resources)
         """Where steps are executed that do not work in this process."""
         self._deciding = ExitStack()
 

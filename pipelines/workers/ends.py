@@ -13,6 +13,7 @@ from uuid import UUID
 from components import processes, project
 from pipelines import runs
 from pipelines.child import STOP_GRACE_S
+from pipelines.runs import RunRecord
 from pipelines.workers import parcels, pools, process
 from pipelines.workers.process import AtWork
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 2.0
 MOST_TRIES = 5
-"""How often a run whose process died is begun again by itself."""
+"""How often a run whose process died is begun again by itself, between two finished steps."""
 
 CLAIM_S = 15.0
 """A claimed flow run has a process, and the process a file, long before."""
@@ -78,6 +79,7 @@ def _end(client: "SyncPrefectClient", run: "FlowRun", gone: AtWork) -> None:
     from prefect.states import AwaitingRetry, Cancelled, Completed, Crashed, Failed, State
 
     state: State
+    record = runs.load(gone.run) if gone.run else None
     if run.state is not None and run.state.is_cancelling():
         state = Cancelled(message="cancelled; its checkpoint is kept")
     elif gone.flow == "step":
@@ -90,13 +92,18 @@ def _end(client: "SyncPrefectClient", run: "FlowRun", gone: AtWork) -> None:
             state = Completed(message="told after its process ended")
         else:
             state = Failed(message="told after its process ended")
-    elif (record := runs.load(gone.run or "")) and record.state not in ("running", "crashed"):
+    elif record is not None and record.state not in ("running", "crashed"):
         state = Crashed(message=f"{record.state}; athanor logs {record.id}")
-    elif (run.run_count or 0) < MOST_TRIES:
+    elif (run.run_count or 0) < MOST_TRIES * (1 + _executed(record)):
         state = AwaitingRetry(message="its process died; it goes on")
     else:
-        state = Crashed(message=f"its process died {MOST_TRIES} times")
+        state = Crashed(message=f"its process died {run.run_count} times")
     client.set_flow_run_state(run.id, state, force=True)
+
+
+def _executed(record: RunRecord | None) -> int:
+    attempts = record.attempts if record else ()
+    return sum(step.state == "executed" for each in attempts for step in each.steps)
 
 
 def _end_tasks(client: "SyncPrefectClient", run: "FlowRun") -> None:

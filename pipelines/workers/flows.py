@@ -4,8 +4,8 @@ Whatever entrypoint, command or pull step a deployment names: the worker looks u
 here.
 """
 
-import os
 import signal
+import socket
 import traceback
 from typing import Any, NamedTuple
 
@@ -57,6 +57,7 @@ def _outcome(flow_run_id: str, task: Task) -> Outcome:
         wanted = Resources.model_validate(task.resources)
         how = Launch(processes=wanted.ranks, strategy=wanted.strategy, devices=devices)
         with workspace.opened(project.home() / "work" / key):
+            workspace.current().params({"worker": socket.gethostname(), "devices": devices})
             value = parcels.packed(child.work(entry, given, how))
         return Outcome(flow_run_id=flow_run_id, state="done", value=value)
     except AthanorError as error:
@@ -69,11 +70,13 @@ def _outcome(flow_run_id: str, task: Task) -> Outcome:
 
 
 def _demand_same_code(name: str, key: str, entry: str, given: dict[str, Any]) -> None:
-    """Refuse a step whose key this code would not give it.
+    """Refuse a step whose key this code would not give it, and what is no step.
 
     Raises:
         IntegrityError: the code or the libraries here are others.
     """
+    if not entry.startswith("components.steps."):
+        raise IntegrityError(f"{entry} is no step", "submit runs with athanor run")
     from importlib import import_module
 
     from pipelines import keys
@@ -82,7 +85,7 @@ def _demand_same_code(name: str, key: str, entry: str, given: dict[str, Any]) ->
     call = keys.Call(name, vars(import_module(module))[function], given)
     if keys.key(keys.document(call)) != key:
         raise IntegrityError(
-            f"the worker on {os.uname().nodename} has other code for {name} than the run",
+            f"the worker on {socket.gethostname()} has other code for {name} than the run",
             "bring its clone to the run's commit, then: athanor worker",
         )
 

@@ -9,7 +9,7 @@ import traceback
 from typing import Any
 
 from components import processes, project
-from pipelines.workers.places import Held
+from pipelines.places import Held
 from pipelines.workers.process import AtWork, note
 
 PRELOAD = ("prefect.main", "prefect.flow_engine", "pipelines.workers.flows")

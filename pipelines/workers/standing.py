@@ -12,10 +12,9 @@ from pydantic import NonNegativeInt
 from components import files, processes
 from components.errors import ResourceError
 from components.records import Record
-from pipelines import kernel, servers, starting, templates
-from pipelines.workers import devices, places
-from pipelines.workers.devices import Device
-from pipelines.workers.places import Place
+from pipelines import devices, kernel, places, servers, starting, templates
+from pipelines.devices import Device
+from pipelines.places import Place
 
 NAME = "worker"
 DRAIN_S = 45.0

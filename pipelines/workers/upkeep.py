@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.errors import UsageError
-from pipelines.workers import devices, keeper, standing
+from pipelines import devices
+from pipelines.workers import keeper, standing
 from pipelines.workers.standing import Standing, Wanted
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from components import project
-from pipelines import child, outages
+from pipelines import child, outages, places
+from pipelines.places import Held, Place
 from pipelines.resources import Resources
-from pipelines.workers import ends, forked, keeper, places, pools, process, standing
-from pipelines.workers.places import Held, Place
+from pipelines.workers import ends, forked, keeper, pools, process, standing
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -9,15 +9,19 @@ of the steps that it left behind still held.
 import fcntl
 import os
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
 
 from components import project
+from components.errors import ResourceError
 from components.records import Record
+from pipelines import devices
+from pipelines.devices import Device
 from pipelines.resources import Resources
-from pipelines.workers.devices import Device
 
 
 class Place(Record):
@@ -89,6 +93,34 @@ def take(wanted: Resources, places: Sequence[Place]) -> Held | None:
     return None
 
 
+@contextmanager
+def held(wanted: Resources, watch: Callable[[], None]) -> Iterator[Held]:
+    """The devices of this machine that a step wants, held by this process; no slot is needed.
+
+    `watch` is called a few times a second while others hold them.
+
+    Raises:
+        ResourceError: this machine has no such devices.
+    """
+    if not wanted.gpus:
+        yield Held((), ())
+        return
+    here = of(devices.inventory())
+    if not fits(wanted, here):
+        raise ResourceError(
+            f"a step wants {wanted.gpus} devices of {wanted.memory_gb:g} GB,"
+            f" this machine has {len(here)}: {', '.join(map(shown, here)) or 'none'}",
+            "ask for less in resources:, or run where they are",
+        )
+    while (found := take(wanted, here)) is None:
+        watch()
+        time.sleep(0.2)
+    try:
+        yield found
+    finally:
+        found.drop()
+
+
 def free(places: Sequence[Place]) -> tuple[Place, ...]:
     """The places that nobody holds at this moment."""
     found = []
@@ -97,6 +129,12 @@ def free(places: Sequence[Place]) -> tuple[Place, ...]:
             os.close(handle)
             found.append(place)
     return tuple(found)
+
+
+def shown(place: Place) -> str:
+    """A place in words."""
+    device = place.device
+    return f"device {device.name} of {device.memory_gb:g} GB" if device else "a slot"
 
 
 def memory_gb(what: str) -> float:
