@@ -9,7 +9,8 @@ import pytest
 from pipelines import keys, runs
 from pipelines.workers import process, standing
 from tests.pipelines import small_project
-from tests.workers.conftest import SHORT, House
+from tests.workers.house import SHORT, House
+from tests.workers.spans import of_run, shared
 
 pytestmark = pytest.mark.slow
 
@@ -95,23 +96,7 @@ def test_steps_of_two_runs_never_share_a_device(house: House) -> None:
     """Each step says in its journal which device it had; three runs want two devices."""
     words = ("resources.finetune.gpus=1", "resources.prepare.gpus=1", "finetune.budget.epochs=8")
     asked = [house.submit(f"finetune.seed={seed}", *words) for seed in (7, 8, 9)]
-    spans: list[tuple[str, float, float]] = []
-    for one in asked:
-        record = house.ended(one["run"])
-        assert record.state == "completed"
-        key = next(s.key for s in record.last.steps if s.name == "finetune")
-        spans.append(device_span(house.home / "work" / str(key) / "journal.jsonl"))
-    assert {device for device, _, _ in spans} == {"0", "1"}
-    for device, begin, end in spans:
-        others = [s for s in spans if s[0] == device and s[1:] != (begin, end)]
-        assert all(b >= end or e <= begin for _, b, e in others)
-
-
-def device_span(journal: Path) -> tuple[str, float, float]:
-    """The device of a step, its first and its last sign."""
-    import json
-
-    lines = [json.loads(line) for line in journal.read_text().splitlines()]
-    told = next(line["values"] for line in lines if line["kind"] == "params")
-    (device,) = told["devices"]
-    return device, lines[0]["time"], lines[-1]["time"]
+    spans = [of_run(house.home, house.ended(one["run"]), "finetune") for one in asked]
+    assert {span.device for span in spans} == {"0", "1"}
+    assert shared(spans) == []
+    assert shared([*spans, spans[0]._replace(begin=spans[0].begin + 0.01)]), "it would be seen"
