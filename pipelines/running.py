@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from components import leases, project
 from components.errors import AthanorError, ConfigError, ServiceUnreachable, UsageError
 from components.registry import glance
-from pipelines import holding, runs
+from pipelines import ancestry, holding, runs
 from pipelines.config import RunConfig, load_run
 from pipelines.keys import differing
 from pipelines.plan import Forced, Outlook, Planner
@@ -155,7 +155,7 @@ def _planned(
         UsageError: a forced step is none of this config's.
     """
     planner = Planner(config.name, Forced(wishes.force, wishes.start, done))
-    outcome = chain(planner, config)
+    outcome = chain(planner, config, ancestry.start(config, wishes))
     _demand_steps((*wishes.force, *filter(None, (wishes.start,))), planner.outlooks)
     return planner, outcome
 
