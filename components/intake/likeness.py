@@ -1,6 +1,6 @@
 """Texts that nearly say the same: what a comparison of whole texts does not find.
 
-Two texts are alike when nine tenths of the triples of characters that either has are in both. A
+Two texts are alike when four fifths of the triples of characters that either has are in both. A
 test row that differs in one word from a training row shows memory as well as a copy does.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-LIKE = 0.9
+LIKE = 0.8
 """Least share of common triples."""
 TRIPLE = 3
 BLOCK_ROWS = 256

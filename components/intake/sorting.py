@@ -85,9 +85,7 @@ def _leaks(fresh: Sequence[Row], before: Sequence[Known]) -> dict[str, str]:
         for (row, _), at in zip(rows, places, strict=True):
             if at is not None:
                 twin = others[at]
-                found[row.id] = (
-                    f"it would be a row of {split} and is nearly {twin.split} {twin.id}"
-                )
+                found[row.id] = f"it would be a row of {split} and is nearly {twin.split} {twin.id}"
     return found
 
 

@@ -85,7 +85,7 @@ def _kinds(options: Namespace) -> int:
 
 
 COMMANDS = (
-    Command("data", _data, "pull, verify, look at, record or add to the data sets", _data_arguments),
+    Command("data", _data, "pull, verify, look at, record, add to data sets", _data_arguments),
     Command("up", _up, "start the MLflow and Prefect servers on 127.0.0.1", _up_arguments),
     Command("down", _down, "stop the servers that up started"),
     Command(
