@@ -108,10 +108,8 @@ def _taken_lines(found: TakenIn) -> list[str]:
     if found.before == found.after:
         return [*lines, f"data/{found.data_set} stays {found.after[:12]}"]
     lines.append(f"data/{found.data_set} is {found.after[:12]} now, was {found.before[:12]}")
-    return [
-        *lines,
-        "  -> git add data.dvc configs/data/tree.json && git commit -m 'Data: new shard'",
-    ]
+    commit = "git add data.dvc configs/data/tree.json && git commit -m 'Data: new shard'"
+    return [*lines, f"  -> {commit}"]
 
 
 def exit_code(found: Record) -> int:

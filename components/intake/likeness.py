@@ -5,7 +5,7 @@ test row that differs in one word from a training row shows memory as well as a 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,14 +52,13 @@ def _triples(texts: Sequence[str]) -> "csr_matrix":
     """A row a text, a column a triple of characters, 1 where it occurs."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
+    plain: dict[str, Any] = {"lowercase": False, "norm": None, "alternate_sign": False}
     vectorizer = HashingVectorizer(
         analyzer="char",
         ngram_range=(TRIPLE, TRIPLE),
         n_features=1 << 22,
-        lowercase=False,
-        norm=None,
-        alternate_sign=False,
         binary=True,
         dtype=np.float32,
+        **plain,
     )
-    return vectorizer.transform(texts)
+    return vectorizer.transform(texts).tocsr()

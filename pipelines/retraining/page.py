@@ -6,7 +6,7 @@ from html import escape
 from pipelines.comparison.page import page as compared_page
 from pipelines.comparison.page import table, whole
 from pipelines.retraining.records import DataChange, Retrained
-from pipelines.retraining.words import headline, labels, rows
+from pipelines.retraining.words import MOVED, headline, labels, rows
 
 
 def page(found: Retrained, pictures: Mapping[str, bytes]) -> bytes:
@@ -53,6 +53,6 @@ def _one(one: DataChange) -> Iterator[str]:
         heads = ("label", *one.labels)
         yield table(heads, labels(one))
     if one.moved is not None:
-        yield f"<p>{one.moved} of the champion's test rows became training or validation rows</p>"
+        yield f"<p>{MOVED.format(one.moved)}</p>"
     if one.drift:
         yield f"<ul>{''.join(f'<li>{escape(said)}</li>' for said in one.drift)}</ul>"

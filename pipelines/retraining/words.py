@@ -7,6 +7,8 @@ from pipelines.comparison.records import ratios
 from pipelines.comparison.words import faster, finding, points, times
 from pipelines.retraining.records import DataChange, Retrained
 
+MOVED = "{} of the champion's test rows became training or validation rows"
+
 
 def headline(found: Retrained) -> str:
     """What became of it, in one sentence."""
@@ -32,12 +34,9 @@ def rows(one: DataChange) -> list[list[str]]:
 def labels(one: DataChange) -> list[list[str]]:
     """Cells of the table of labels: rows and their share."""
     names = sorted({label for counts in one.labels.values() for label in counts})
+    parts = [(counts, sum(counts.values())) for counts in one.labels.values()]
     return [
-        [
-            name,
-            *(_share(counts.get(name, 0), sum(counts.values())) for counts in one.labels.values()),
-        ]
-        for name in names
+        [name, *(_share(counts.get(name, 0), whole) for counts, whole in parts)] for name in names
     ]
 
 
@@ -52,12 +51,11 @@ def document(found: Retrained) -> dict[str, Any]:
     value["comparison"] = None
     if found.compared is not None:
         of = found.compared.contrast
+        gap = of.metrics["accuracy"].difference
         value["comparison"] = {
             "rows": of.rows,
             "finding": finding(of),
-            "difference": of.metrics["accuracy"].difference.model_dump(
-                include={"value", "low", "high"}
-            ),
+            "difference": {"value": gap.value, "low": gap.low, "high": gap.high},
             "wins": of.paired.wins,
             "losses": of.paired.losses,
             "ratios": ratios(found.compared),
@@ -93,7 +91,7 @@ def _data(one: DataChange) -> Iterator[str]:
             was = "" if part.before is None else f", was {part.before:,}"
             yield f"           {part.split:<6} {part.now:,}{was}{new}"
     if one.moved is not None:
-        yield f"           {one.moved} of the champion's test rows became training or validation rows"
+        yield f"           {MOVED.format(one.moved)}"
     for said in one.drift:
         yield f"           {said}"
 
