@@ -149,7 +149,7 @@ def _demand_expected(root: Path, name: str, what: tuple[Path, Sorted, "Expectati
     whole = _whole(root, name, folder)
     frame = source.manifest(whole)
     outcomes = list(evaluate(frame, expectations))
-    of_rows = [e for e in expectations.expectations if e.type.startswith("expect_column_values_")]
+    of_rows = [e for e in expectations.expectations if e.type.startswith("expect_column_value")]
     if of_rows:  # a thousand bad rows are few among a million good ones
         fresh = {row.id for rows in found.added.values() for row in rows}
         alone = Expectations(name=f"{expectations.name}, new rows", expectations=tuple(of_rows))

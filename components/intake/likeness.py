@@ -61,4 +61,5 @@ def _triples(texts: Sequence[str]) -> "csr_matrix":
         dtype=np.float32,
         **plain,
     )
-    return vectorizer.transform(texts).tocsr()
+    made: Any = vectorizer.transform(texts)
+    return made.tocsr()

@@ -22,7 +22,7 @@ def _decision(found: Retrained) -> Iterator[str]:
     kind = {"promoted": "better", "refused": "worse"}.get(found.outcome, "undecided")
     yield f"<section><h2>The decision</h2><p class='verdict {kind}'>{escape(headline(found))}</p>"
     yield f"<p class=soft>reason: {escape(found.reason)}; run {escape(found.run_id or '')}</p>"
-    yield from (f"<p class=note>{escape(note)}</p>" for note in found.notes)
+    yield f"<ul class=soft>{''.join(f'<li>{escape(note)}</li>' for note in found.notes)}</ul>"
     if found.checks:
         cells = [
             ["yes" if one["passed"] else "<b>no</b>", escape(one["rule"]), escape(one["observed"])]
