@@ -68,7 +68,7 @@ def tell_of_change(name: str, digest: str) -> None:
         from importlib import import_module
 
         events = import_module("pipelines.deployments.events")
-        events.emit("data_changed", {"data": name, "digest": digest})
+        events.emit("data_changed", name, {"digest": digest})
 
 
 def text(found: Record) -> str:

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import sys
-import traceback
 from pathlib import Path
 
 import pytest
@@ -36,12 +35,12 @@ def killed(nth: int, suite: Expectations) -> bool:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(die)
+    code = 1
     try:
         intake.take_in("words", intake.waiting("words"), suite)
-        os._exit(0)
-    except BaseException:
-        traceback.print_exc(file=sys.__stderr__)
-        os._exit(1)
+        code = 0
+    finally:
+        os._exit(code)
 
 
 @pytest.mark.slow
@@ -88,5 +87,5 @@ def test_a_plan_that_fits_no_more_is_named(words: Path, arrive: Arrive, suite) -
     extra = words / "data/words/train/0009.jsonl"
     extra.write_text('{"id": "x", "label": "bad", "text": "another state"}\n')
     small_project.record(words)
-    with pytest.raises(IntegrityError, match="is no more what data.dvc records"):
+    with pytest.raises(IntegrityError, match=r"is no more what data\.dvc records"):
         check.verify(["words"])

@@ -93,10 +93,8 @@ def test_a_row_that_contradicts_a_label_stays_out(words: Path, arrive: Arrive, s
 
 def long_rows(count: int) -> list[dict[str, str]]:
     """Long texts, no two alike."""
-    return [
-        {"label": "good", "text": "".join(chr(0x4E00 + (n * 977 + at * 31) % 9000) for at in range(40))}
-        for n in range(count)
-    ]  # fmt: skip
+    codes = ([0x4E00 + (n * 977 + at * 31) % 9000 for at in range(40)] for n in range(count))
+    return [{"label": "good", "text": "".join(map(chr, each))} for each in codes]
 
 
 def of_split(rows: list[dict[str, str]], split: str) -> list[dict[str, str]]:
