@@ -43,8 +43,8 @@ class Row(Record):
 
     @property
     def split(self) -> str:
-        """Decided by what it says and by nothing else."""
-        return by_content(self.said.encode(), SHARES)
+        """Decided by what it says and by nothing else; all that is punctuation alone together."""
+        return by_content(normalised(self.text).encode(), SHARES)
 
 
 def read(path: Path) -> Shard:

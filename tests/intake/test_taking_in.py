@@ -65,6 +65,9 @@ def test_rows_that_are_there_already_change_nothing(words: Path, arrive: Arrive,
 def test_the_split_of_a_row_is_decided_by_what_it_says(words: Path) -> None:
     dressed = [Row(place="", id="", text=text, label="x") for text in ("Ａ，B!", "ab", " a b ")]
     assert len({row.split for row in dressed}) == 1
+    marks = [Row(place="", id="", text=text, label="x") for text in (":(", "……", "!!")]
+    assert len({row.split for row in marks}) == 1
+    assert len({row.said for row in marks}) == 3
     many = [Row(place="", id="", text=f"text {n}", label="x").split for n in range(2000)]
     assert 0.77 < many.count("train") / 2000 < 0.83
     assert 0.08 < many.count("test") / 2000 < 0.12
