@@ -4,11 +4,14 @@ All of it follows from the version that the run's record names, so a run that is
 the very same. A step reads its arguments and nothing else: what is found here is passed to it.
 """
 
+import shutil
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from components import objects
+from components import bundle as bundles
+from components import files, objects, project, signing
 from components.artifacts import Fitting, SearchResult, TrainedModel, Trial
 from components.bundle import Bundle, origin
 from components.bundle.origin import Origin
@@ -18,8 +21,8 @@ from components.records import content
 from components.registry import fetching
 from components.space import leaves, values_of
 from pipelines.config import RunConfig
-from pipelines.keys import differing, stored
-from pipelines.runs import Wishes
+from pipelines.keys import differing, named_objects, result_folder, stored
+from pipelines.runs import Retraining, Wishes
 from pipelines.train import AFRESH, Start
 
 READING = ("inputs.json", "tokenizer.json")
@@ -54,7 +57,7 @@ def taken_over(config: RunConfig, wishes: Wishes) -> Ancestry:
     name, version = config.name, retraining.champion
     if version is None:
         return Ancestry(AFRESH, (f"{name} has no champion yet: this run starts afresh",))
-    bundle = fetching.fetch(name, version)
+    bundle = _bundle(name, retraining)
     try:
         made = origin.of(bundle)
         begun = _begun(config, made, bundle)
@@ -69,6 +72,37 @@ def taken_over(config: RunConfig, wishes: Wishes) -> Ancestry:
     whole = begun.model_copy(update={"weights": weights})
     said = f"starts from the weights of {name} v{version} ({weights.digest[:12]})"
     return Ancestry(whole, (said, *_found(whole, config, version)))
+
+
+def carry(made: Origin, home: Path, folder: Path) -> tuple[str, ...]:
+    """Put what a retrained version took over into another home, for a run in the project `folder`.
+
+    Gives the words by which that run takes it over; none for a version that started afresh.
+    """
+    kept = made.facts.get("retraining")
+    if not kept or kept["champion"] is None:
+        return ()
+    bundle = _bundle(made.config["name"], Retraining.model_validate(kept))
+    shutil.copytree(bundle.folder, home / "bundles" / bundle.digest)
+    if bundle.signer is not None:
+        place = folder / signing.FOLDER / f"{bundle.signer.id}.pub"
+        files.write_bytes(place, f"{bundle.signer.line}\n".encode())
+    steps = origin.of(bundle).steps
+    for key in [steps[name]["key"] for name in ("finetune", "search") if name in steps]:
+        if (record := stored(key)) is not None:
+            files.copy(result_folder() / key, home / "cache" / key)
+            for sha in named_objects(record):
+                files.copy(objects.path(sha), home / "objects" / sha[:2] / sha)
+    files.write_json(folder / "retraining.json", kept)
+    return ("--retraining", "retraining.json")
+
+
+def _bundle(name: str, retraining: Retraining) -> Bundle:
+    """The champion's files, from this home where it has them: a remake has no registry."""
+    kept = project.home() / "bundles" / retraining.bundle
+    if kept.is_dir():
+        return bundles.open(kept, retraining.bundle)
+    return fetching.fetch(name, retraining.champion or 0)
 
 
 def tags(wishes: Wishes) -> dict[str, str]:

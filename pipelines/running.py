@@ -19,7 +19,7 @@ from pipelines.keys import differing
 from pipelines.plan import Forced, Outlook, Planner
 from pipelines.progress import Screen, screen
 from pipelines.receipt import Report, Step
-from pipelines.runs import RunRecord, Wishes
+from pipelines.runs import Retraining, RunRecord, Wishes
 from pipelines.step_names import matches
 from pipelines.train import Outcome, chain
 
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 
 def wishes_of(options: "argparse.Namespace") -> Wishes:
     """The wishes of a command line."""
+    known = vars(options).get("retraining")
     return Wishes(
         assignments=tuple(options.assignments),
         force=tuple(options.force),
         start=options.start,
         network="refused" if vars(options).get("offline", False) else "allowed",
+        retraining=Retraining.model_validate_json(known.read_bytes()) if known else None,
     )
 
 
