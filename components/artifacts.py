@@ -73,6 +73,14 @@ class Prepared(Record):
     made: Made | None = None
 
 
+class Fitting(Record):
+    """What a preparation fitted for a model; with it, later rows are read as that model does."""
+
+    spec: DataSpec
+    files: Files
+    """`inputs.json` and what it names."""
+
+
 class Weights(Record):
     """Trained parameters: `weights.safetensors` in `files`, tensors `backbone.*` and `head.*`."""
 

@@ -34,8 +34,9 @@ class GateConfig(Record):
     """Largest one-sided p-value."""
     margin: PositiveFloat = Field(default=0.01, lt=1)
     """Largest tolerable loss of the metric where not being worse is enough."""
-    smaller_or_faster: PositiveFloat = Field(default=1.2, gt=1)
-    """A candidate that is merely not worse must be so many times smaller or faster."""
+    smaller_or_faster: PositiveFloat | None = Field(default=1.2, gt=1)
+    """A candidate that is merely not worse must be so many times smaller or faster. None: not to
+    be worse is enough, as for one that learned of newer rows."""
     max_size_bytes: PositiveInt | None = None
     max_size_ratio: PositiveFloat | None = 2.0
     """Largest size as a multiple of the champion's."""
@@ -92,8 +93,8 @@ def later_verdict(
     margin = gate.margin if gate.rule == "non_inferior" else 0.0
     result = _compare(mine, theirs, margin)
     checks = [_significance(name, result, gate, margin)]
-    if gate.rule == "non_inferior":
-        checks.append(_gain(candidate.measured, rival.measured, gate))
+    if gate.rule == "non_inferior" and gate.smaller_or_faster is not None:
+        checks.append(_gain(candidate.measured, rival.measured, gate.smaller_or_faster))
     checks += _absolute(candidate.measured, mine, gate)
     checks += _relative(candidate.measured, rival.measured, gate)
     return _verdict(gate.rule, name, (mine, theirs), result, tuple(checks))
@@ -191,7 +192,7 @@ def _significance(name: str, result: Comparison, gate: GateConfig, margin: float
     )
 
 
-def _gain(mine: Measured, theirs: Measured, gate: GateConfig) -> Check:
+def _gain(mine: Measured, theirs: Measured, wanted: float) -> Check:
     """Smaller or faster by the stated ratio: either is enough."""
     smaller = theirs.size_bytes / mine.size_bytes
     seen = f"{smaller:.2f} times smaller"
@@ -201,8 +202,8 @@ def _gain(mine: Measured, theirs: Measured, gate: GateConfig) -> Check:
         faster = other / own
         seen += f", {faster:.2f} times faster"
     return Check(
-        rule=f"smaller or faster by a factor of {gate.smaller_or_faster:g}",
-        passed=max(smaller, faster) >= gate.smaller_or_faster,
+        rule=f"smaller or faster by a factor of {wanted:g}",
+        passed=max(smaller, faster) >= wanted,
         observed=seen,
     )
 

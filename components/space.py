@@ -62,7 +62,7 @@ def check_space(base: Recipe, space: Mapping[str, Values]) -> None:
     """
     if not space:
         raise ValueError("search.space names no path to search")
-    known = dict(_leaves(base.model_dump(mode="json")))
+    known = dict(leaves(base.model_dump(mode="json")))
     for path, values in space.items():
         if path.rpartition(".")[2] in FIXED:
             raise ValueError(f"{path}: a search does not choose this; set it in the recipe")
@@ -96,16 +96,17 @@ def changed(base: Recipe, params: Mapping[str, Any]) -> Recipe:
 
 def values_of(base: Recipe, space: Mapping[str, Values]) -> dict[str, Any] | None:
     """What the recipe itself has at the paths; None where one of them lies outside the space."""
-    known = dict(_leaves(base.model_dump(mode="json")))
+    known = dict(leaves(base.model_dump(mode="json")))
     found = {path: known.get(path) for path in space}
     inside = all(values.holds(found[path]) for path, values in space.items())
     return found if inside else None
 
 
-def _leaves(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of everything in a recipe's JSON that is no list."""
     for name, value in document.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
+            yield from leaves(value, f"{prefix}{name}.")
         elif not isinstance(value, list):
             yield f"{prefix}{name}", value
 

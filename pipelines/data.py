@@ -1,9 +1,16 @@
-"""`athanor data pull | verify | status | record`, as a person reads them."""
+"""`athanor data pull | verify | status | record | add`, as a person reads them."""
+
+from pathlib import Path
 
 from components.data.check import Status, Verified
 from components.data.pull import Pulled
 from components.data.record import Recorded
+from components.errors import UsageError
+from components.intake import INCOMING, TakenIn
 from components.records import Record
+
+SHOWN = 5
+"""Rows that were left out, on the screen; the note of the intake has all."""
 
 
 def act(verb: str, names: tuple[str, ...], offline: bool, replace: bool) -> Record:
@@ -19,9 +26,49 @@ def act(verb: str, names: tuple[str, ...], offline: bool, replace: bool) -> Reco
         return check.verify(names)
     if verb == "record":
         return record()
+    if verb == "add":
+        return add(names)
     network = Network.OFFLINE if offline else Network.ALLOWED
     existing = Existing.ASIDE if replace else Existing.REFUSED
     return pull(names, network=network, existing=existing)
+
+
+def add(words: tuple[str, ...]) -> TakenIn:
+    """A data set with the rows of new shards: of those named after it, else of those that wait.
+
+    Raises:
+        DataRejected: a shard is malformed, or its rows break the data set's expectations.
+        UsageError: no data set is named, or there is no shard.
+    """
+    from components import intake, project
+    from components.data import pointer
+    from pipelines.config import load_expectations
+
+    if not words:
+        raise UsageError("data add wants a data set", "athanor data add DATA_SET [FILE ...]")
+    name, *named = words
+    pointer.chosen(pointer.recorded(project.root()), [name])
+    shards = tuple(map(Path, named)) or intake.waiting(name)
+    if not shards:
+        raise UsageError(
+            f"no shard waits in {INCOMING}/{name}/",
+            f"move one there, or name it: athanor data add {name} FILE",
+        )
+    taken = intake.take_in(name, shards, load_expectations(name))
+    if taken.before != taken.after:
+        tell_of_change(name, taken.after)
+    return taken
+
+
+def tell_of_change(name: str, digest: str) -> None:
+    """Let whoever waits for new data know; nobody does where no deployments stand."""
+    from importlib import util
+
+    if util.find_spec("pipelines.deployments") and util.find_spec("pipelines.deployments.events"):
+        from importlib import import_module
+
+        events = import_module("pipelines.deployments.events")
+        events.emit("data_changed", name, {"digest": digest})
 
 
 def text(found: Record) -> str:
@@ -42,10 +89,27 @@ def text(found: Record) -> str:
             for word in ("added", "changed", "removed")
             for path in vars(found)[word]
         ]
+    if isinstance(found, TakenIn):
+        lines += _taken_lines(found)
     if isinstance(found, Pulled):
         lines += [f"{name} came from the {place}" for name, place in found.came.items()]
         lines += [f"yours was moved to {place}" for place in found.moved]
     return "\n".join(lines)
+
+
+def _taken_lines(found: TakenIn) -> list[str]:
+    added = ", ".join(f"{split} {rows}" for split, rows in found.added.items())
+    lines = [
+        f"data/{found.data_set}: new rows {added}; {found.repeated} were there already, "
+        f"{len(found.left_out)} left out"
+    ]
+    lines += [f"  {one.place}: {one.reason}: {one.text}" for one in found.left_out[:SHOWN]]
+    lines.append(f"all of it stands in {found.note}")
+    if found.before == found.after:
+        return [*lines, f"data/{found.data_set} stays {found.after[:12]}"]
+    lines.append(f"data/{found.data_set} is {found.after[:12]} now, was {found.before[:12]}")
+    commit = "git add data.dvc configs/data/tree.json && git commit -m 'Data: new shard'"
+    return [*lines, f"  -> {commit}"]
 
 
 def exit_code(found: Record) -> int:

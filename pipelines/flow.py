@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from components import project, registry
 from components.errors import ServiceUnreachable
 from components.tracking.tracker import Status, Tracker
-from pipelines import outages
+from pipelines import ancestry, outages
 from pipelines.config import RunConfig
 from pipelines.holding import Held
 from pipelines.outages import Watch
@@ -57,7 +57,10 @@ def execute(
     screen, watch = around.screen, around.watch
     run_id = held.id
     tracker = Tracker(config.name)
-    trace = Trace(tracker, tracker.start_run(run_id, _tags(config, file), _params(config)))
+    wishes = held.record.wishes
+    start = ancestry.start(config, wishes)
+    tags = _tags(config, file) | ancestry.tags(wishes)
+    trace = Trace(tracker, tracker.start_run(run_id, tags, _params(config)))
     tracker.log_data(trace.parent, raw(config.data[0]))
     runner = Runner(config, forced, screen, (held, trace))
     if around.elsewhere is not None:
@@ -69,7 +72,7 @@ def execute(
         """validate > prepare > pretrain > search > finetune > compress > register > judge."""
         ids.append(str(flow_run.id))
         held.known(prefect_run_id=ids[0])
-        outcome = chain(runner, config)
+        outcome = chain(runner, config, start)
         done.append(outcome)
         watch.wait()
         with suppress(ServiceUnreachable):  # the registry knows the champion, or is away

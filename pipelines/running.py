@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from components import leases, project
 from components.errors import AthanorError, ConfigError, ServiceUnreachable, UsageError
 from components.registry import glance
-from pipelines import holding, runs
+from pipelines import ancestry, holding, runs
 from pipelines.config import RunConfig, load_run
 from pipelines.keys import differing
 from pipelines.plan import Forced, Outlook, Planner
 from pipelines.progress import Screen, screen
 from pipelines.receipt import Report, Step
-from pipelines.runs import RunRecord, Wishes
+from pipelines.runs import Retraining, RunRecord, Wishes
 from pipelines.step_names import matches
 from pipelines.train import Outcome, chain
 
@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 
 def wishes_of(options: "argparse.Namespace") -> Wishes:
     """The wishes of a command line."""
+    known = vars(options).get("retraining")
     return Wishes(
         assignments=tuple(options.assignments),
         force=tuple(options.force),
         start=options.start,
         network="refused" if vars(options).get("offline", False) else "allowed",
+        retraining=Retraining.model_validate_json(known.read_bytes()) if known else None,
     )
 
 
@@ -171,7 +173,7 @@ def _planned(
         UsageError: a forced step is none of this config's.
     """
     planner = Planner(config.name, Forced(wishes.force, wishes.start, done))
-    outcome = chain(planner, config)
+    outcome = chain(planner, config, ancestry.start(config, wishes))
     _demand_steps((*wishes.force, *filter(None, (wishes.start,))), planner.outlooks)
     return planner, outcome
 

@@ -27,6 +27,20 @@ SERVERS = ("prefect", "mlflow")
 ID = re.compile(r"\d{8}-\d{6}-(?P<name>.+)-[0-9a-f]{4}")
 
 
+class Retraining(Record):
+    """What a run that retrains was begun for, and from where it goes on."""
+
+    reason: str
+    champion: int | None
+    """The version whose weights it starts from; None where there was none."""
+    bundle: str = ""
+    """sha256 of that version's manifest."""
+    before: dict[str, str] = {}
+    """Digest of each data set that the champion was made from."""
+    after: dict[str, str]
+    """The same of the run's, when it began."""
+
+
 class Wishes(Record):
     """What a user asks of a run beyond its config."""
 
@@ -34,6 +48,8 @@ class Wishes(Record):
     force: tuple[str, ...] = ()
     start: str | None = None
     network: Literal["allowed", "refused"] = "allowed"
+    retraining: Retraining | None = None
+    """None for a run that starts afresh."""
 
 
 class StepRecord(Record):

@@ -261,7 +261,10 @@ def _execute(work: _Work) -> Record:
     disk.demand(folder, _room(call), f"step {call.name}")
     if call.name == "register":
         config = content(runner.config.model_dump(mode="json"))
-        files.write_json(folder / LINEAGE, {"config": config, "steps": runner.lineage})
+        told = {"config": config, "steps": runner.lineage}
+        if retraining := runner.held.record.wishes.retraining:
+            told["retraining"] = retraining.model_dump(mode="json")
+        files.write_json(folder / LINEAGE, told)
     begun = time.monotonic()
     runner.screen.step_started(call.name, work.reasons)
     runner.held.step_started(call.name, work.key, "; ".join(work.reasons[:3]))

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from components.artifacts import (
     Exported,
+    Fitting,
     Predictions,
     Prepared,
     Promotion,
@@ -23,8 +24,10 @@ from components.artifacts import (
     Verdict,
 )
 from components.gate import Decision, GateConfig
+from components.recipe import Recipe
 from components.records import Record
 from components.registry.moving import ChampionMoved
+from components.space import changed
 from components.steps.baseline import baseline
 from components.steps.compress import compress
 from components.steps.evaluate import evaluate
@@ -77,6 +80,26 @@ class Steps(Protocol):
         """Who holds the alias now: state of the registry, read when asked."""
 
 
+class Start(Record):
+    """What a run takes over from an earlier version; nothing where it starts afresh."""
+
+    fitted: Fitting | None = None
+    """How the version reads its rows; its weights fit no other."""
+    weights: TrainedModel | None = None
+    """In place of pretrained ones."""
+    study: SearchResult | None = None
+    """Its best trials are tried first."""
+    found: dict[str, Any] = {}
+    """Values that its searches found, by dotted path into the recipe; for a run without one."""
+
+    def recipe(self, base: Recipe) -> Recipe:
+        """The config's recipe with the values that were found before."""
+        return changed(base, self.found)
+
+
+AFRESH = Start()
+
+
 class Outcome(Record):
     """What a run came to; the receipt is written from it."""
 
@@ -94,21 +117,19 @@ class Outcome(Record):
     decision: Decision
 
 
-def chain(do: Steps, config: RunConfig) -> Outcome:
+def chain(do: Steps, config: RunConfig, start: Start = AFRESH) -> Outcome:
     """Validate > prepare > pretrain > search > finetune > compress > select > register > judge."""
     validated = tuple(
         do(f"validate-{name}", validate, do.raw(name), do.expectations(name))
         for name in config.data
     )
-    data = do("prepare", prepare, validated, config.prepare)
-    start = do("pretrain", train, data, config.pretrain) if config.pretrain else None
-    found = (
-        do("search", search, data, config.finetune, config.search, start=start)
-        if config.search
-        else None
-    )
-    recipe = found.best if found else config.finetune
-    model = do("finetune", train, data, recipe, start=start)
+    data = do("prepare", prepare, validated, config.prepare, fitted=start.fitted)
+    afresh = start.weights is None and config.pretrain is not None
+    pretrained = do("pretrain", train, data, config.pretrain) if afresh else None
+    weights = start.weights or pretrained
+    found = _searched(do, data, config, weights, start) if config.search else None
+    recipe = found.best if found else start.recipe(config.finetune)
+    model = do("finetune", train, data, recipe, start=weights)
     variants = tuple(_variant(do, model, data, config, at) for at in range(len(config.compress)))
     selected = do("select", select, variants, config.select)
     variants = tuple(_tested(do, variant, data, config, at) for at, variant in enumerate(variants))
@@ -129,7 +150,7 @@ def chain(do: Steps, config: RunConfig) -> Outcome:
         Outcome,
         validated=validated,
         data=data,
-        pretrained=start,
+        pretrained=pretrained,
         searched=found,
         finetuned=model,
         variants=variants,
@@ -139,6 +160,14 @@ def chain(do: Steps, config: RunConfig) -> Outcome:
         registered=registered,
         decision=decision,
     )
+
+
+def _searched(
+    do: Steps, data: Prepared, config: RunConfig, weights: TrainedModel | None, start: Start
+) -> SearchResult:
+    """The study, from the weights that finetuning starts from; the last one's best come first."""
+    given = {"start": weights, "previous": start.study}
+    return do("search", search, data, config.finetune, config.search, **given)
 
 
 def _variant(do: Steps, model: TrainedModel, data: Prepared, config: RunConfig, at: int) -> Variant:

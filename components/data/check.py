@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from components import project
-from components.data import pointer
+from components.data import placing, pointer
 from components.data.tree import Differences, Tree, compare, scan, walk
 from components.errors import IntegrityError
 from components.records import Record
@@ -110,6 +110,7 @@ def status() -> Status:
         IntegrityError: the records themselves disagree.
     """
     root = project.root()
+    placing.settle(root)
     tree = pointer.recorded(root)
     return Status(
         tree=tree.digest,
@@ -127,6 +128,7 @@ def verify(names: Sequence[str] = ()) -> Verified:
         UsageError: a name is not recorded.
     """
     root = project.root()
+    placing.settle(root)
     tree = pointer.recorded(root)
     looks = [look(root, tree, name) for name in pointer.chosen(tree, names)]
     absent = tuple(one.name for one in looks if not one.found.files)

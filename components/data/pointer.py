@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +49,15 @@ def write_listing(root: Path, tree: Tree) -> None:
     ]
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     files.write_bytes(root / LISTING, text.encode())
+
+
+def write_pointer(root: Path, tree: Tree) -> None:
+    """Let `data.dvc` name a tree; its comments and other keys stay."""
+    text = (root / POINTER).read_text()
+    facts = {"md5": tree.digest, "size": tree.size_bytes, "nfiles": len(tree.files)}
+    for name, value in facts.items():
+        text = re.sub(rf"(?m)^(- |  ){name}: .*$", rf"\g<1>{name}: {value}", text, count=1)
+    files.write_bytes(root / POINTER, text.encode())
 
 
 def chosen(tree: Tree, names: Sequence[str]) -> tuple[str, ...]:

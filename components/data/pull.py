@@ -1,16 +1,13 @@
 """What is recorded comes into `data/`: whole, proven, and never over a file of the user's."""
 
 import logging
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
 
 from components import files, project
-from components.data import check, dvc, pointer
+from components.data import check, dvc, placing, pointer
 from components.data.check import DataSet, Look
 from components.data.obtain import Network, obtain
 from components.data.tree import Tree
@@ -59,6 +56,7 @@ def pull(
         UsageError: a name is not recorded.
     """
     root = project.root()
+    placing.settle(root)
     with files.locked(project.home() / "data.lock"):
         tree = pointer.recorded(root)
         wanted = pointer.chosen(tree, names)
@@ -82,7 +80,7 @@ def _fill(
     """Obtain beside `data/`, move aside what is in the way, and put in place."""
     lacking = [one.name for one in looks if one.differences.missing or one.differences.changed]
     came: dict[str, str] = {}
-    with _beside(root) as folder:
+    with placing.beside(root) as folder:
         if lacking:
             came = obtain(root, tree.only(lacking), folder, network)
         moved = _move_aside(root, looks)
@@ -145,15 +143,3 @@ def _keep(root: Path, tree: Tree) -> bool:
         files.write_bytes(path, before)
         raise IntegrityError(f"DVC rewrote {pointer.POINTER}; it was put back", "dvc status")
     return True
-
-
-@contextmanager
-def _beside(root: Path) -> Iterator[Path]:
-    """An empty folder on the file system of `data/`; what a killed pull left there is removed."""
-    for left in root.glob("data.new-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix="data.new-", dir=root))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

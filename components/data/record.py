@@ -1,7 +1,7 @@
 """New data become the recorded state: the listing and DVC's pointer are written together."""
 
 from components import files, project
-from components.data import dvc, pointer
+from components.data import dvc, placing, pointer
 from components.data.tree import Tree, compare, scan
 from components.errors import DataRejected, IntegrityError, UsageError
 from components.records import Record
@@ -28,6 +28,7 @@ def record() -> Recorded:
     root = project.root()
     if not dvc.used(root):
         raise UsageError(f"{root} is not under DVC and git", "git init && dvc init")
+    placing.settle(root)
     with files.locked(project.home() / "data.lock"):
         before = pointer.recorded(root)
         now = scan(root / "data")

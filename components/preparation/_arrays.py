@@ -60,6 +60,20 @@ def positions(place: str, labels: Sequence[str], known: Sequence[str]) -> np.nda
     return np.array([order[label] for label in labels], dtype=np.int64)
 
 
+def demand_known(place: str, labels: Sequence[str], known: Sequence[str]) -> None:
+    """Refuse rows of a label that the model which goes on does not answer.
+
+    Raises:
+        DataRejected: there are such rows.
+    """
+    if strange := sorted(set(labels) - set(known)):
+        raise DataRejected(
+            f"{place} has the new labels {', '.join(strange)}; the model that is to go on answers "
+            f"{', '.join(known)}",
+            "another set of labels is another task: train it under another name",
+        )
+
+
 def demand_modality(preparation: str, folder: Path, wanted: str) -> None:
     """Refuse a data set that this preparation cannot read.
 

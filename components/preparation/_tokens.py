@@ -97,6 +97,12 @@ def spread(rows: Ragged, wanted: int | None) -> Ragged:
     return Ragged(values, np.concatenate([[0], np.cumsum(lengths[kept])]))
 
 
+def letters(path: Path) -> list[str]:
+    """The alphabet of a `tokenizer.json` that `write` wrote, in the order of its ids."""
+    ids = Tokenizer.from_file(str(path)).get_vocab()
+    return sorted(ids.keys() - RESERVED.keys(), key=lambda letter: ids[letter])
+
+
 def write(path: Path, characters: Sequence[str], max_length: int) -> None:
     """The file `tokenizer.json`, which Hugging Face tokenizers read without our code."""
     write_bytes(path, tokenizer(characters, max_length).to_str().encode())

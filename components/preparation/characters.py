@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from pydantic import PositiveInt
 
-from components.errors import DataRejected
-from components.preparation import Fitted, Preparation
+from components.errors import ConfigError, DataRejected
+from components.preparation import Earlier, Fitted, Preparation
 from components.spec import DataSpec, Input
 
 SHOWN = 3
@@ -30,11 +30,13 @@ class Characters(Preparation):
     pretrain_rows: PositiveInt | None = None
     """Most rows for pretraining, taken at even distances; None: all."""
 
-    def prepare(self, sources: dict[str, Path], target: Path) -> Fitted:
+    def prepare(
+        self, sources: dict[str, Path], target: Path, earlier: Earlier | None = None
+    ) -> Fitted:
         """Write the tokenizer, `inputs.json`, three labelled splits and `pretrain`.
 
         Raises:
-            ConfigError: a source is of the wrong modality.
+            ConfigError: a source is of the wrong modality, or `earlier` is of other settings.
             DataRejected: an unlabelled source holds a validation or test text, or one of these
                 has a label that no training row has.
         """
@@ -53,8 +55,12 @@ class Characters(Preparation):
         demand_unseen(texts["val"] + texts["test"], corpus)
 
         fitted_on = _tokens.code_points(texts["train"] + corpus)
-        letters = _tokens.alphabet(fitted_on.values, self.min_count)
-        spec = self._spec(len(letters), rows["train"]["label"])
+        if earlier is None:
+            letters = _tokens.alphabet(fitted_on.values, self.min_count)
+            spec = self._spec(len(letters), rows["train"]["label"])
+        else:
+            letters, spec = self._again(earlier)
+            _arrays.demand_known(labelled.name, rows["train"]["label"], spec.labels)
         counts: dict[str, int] = {}
         for split, part in rows.items():
             ids = _tokens.ids(_tokens.code_points(texts[split]), letters)
@@ -72,6 +78,25 @@ class Characters(Preparation):
         reader = {"reader": "text", "tokenizer": "tokenizer.json", "max_length": self.max_length}
         _arrays.write_inputs(target, spec, reader)
         return Fitted(spec=spec, rows={**counts, "pretrain": len(kept.offsets) - 1})
+
+    def _again(self, earlier: Earlier) -> tuple[list[str], DataSpec]:
+        """Alphabet and spec as they were fitted before.
+
+        Raises:
+            ConfigError: they are of other settings, or do not fit each other.
+        """
+        from components.preparation import _tokens
+
+        letters = _tokens.letters(earlier.folder / "tokenizer.json")
+        wanted = self._spec(len(letters), earlier.spec.labels)
+        if wanted != earlier.spec:
+            raise ConfigError(
+                f"the model that is to go on reads {earlier.spec.max_length} of "
+                f"{earlier.spec.vocabulary_size} characters, this preparation gives "
+                f"{wanted.max_length} of {wanted.vocabulary_size}",
+                "start afresh: athanor run CONFIG",
+            )
+        return letters, earlier.spec
 
     def _spec(self, letters: int, labels: Sequence[str]) -> DataSpec:
         from components.preparation._tokens import RESERVED

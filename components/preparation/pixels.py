@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from components.errors import ConfigError, DataRejected
-from components.preparation import Fitted, Preparation
+from components.preparation import Earlier, Fitted, Preparation
 from components.spec import DataSpec, Input
 
 VALUES = 256
@@ -17,11 +17,14 @@ class Pixels(Preparation):
 
     source: ClassVar[str] = "numpy"
 
-    def prepare(self, sources: dict[str, Path], target: Path) -> Fitted:
+    def prepare(
+        self, sources: dict[str, Path], target: Path, earlier: Earlier | None = None
+    ) -> Fitted:
         """Write `inputs.json` and three labelled splits.
 
         Raises:
-            ConfigError: there is a second source, or the first holds no pictures.
+            ConfigError: there is a second source, the first holds no pictures, or `earlier` is of
+                pictures of another size.
             DataRejected: pictures are not grey, differ in size between splits, or say nothing.
         """
         from components.datasets.image import Image
@@ -38,6 +41,10 @@ class Pixels(Preparation):
         pixels = {split: np.asarray(rows[split]["image"]) for split in rows}
         _demand_alike(labelled.name, pixels)
         spec = _spec(labelled.name, pixels["train"], tuple(sorted(set(rows["train"]["label"]))))
+        if earlier is not None:
+            _demand_size(spec, earlier.spec)
+            spec = earlier.spec
+            _arrays.demand_known(labelled.name, rows["train"]["label"], spec.labels)
         for split, part in rows.items():
             label = _arrays.positions(f"{labelled.name}/{split}", part["label"], spec.labels)
             _arrays.write_labelled(target, split, {"pixels": pixels[split]}, label)
@@ -65,6 +72,15 @@ def _spec(name: str, pixels: np.ndarray, labels: tuple[str, ...]) -> DataSpec:
         mean=first / total,
         std=variance**0.5,
     )
+
+
+def _demand_size(found: DataSpec, earlier: DataSpec) -> None:
+    if found.inputs != earlier.inputs:
+        shapes = [spec.inputs[0].shape[2:] for spec in (found, earlier)]
+        raise ConfigError(
+            f"pictures are {shapes[0]} here, the model that is to go on reads {shapes[1]}",
+            "start afresh: athanor run CONFIG",
+        )
 
 
 def _demand_alike(name: str, pixels: dict[str, np.ndarray]) -> None:

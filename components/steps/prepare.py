@@ -2,14 +2,21 @@
 
 from typing import TYPE_CHECKING
 
-from components.artifacts import Prepared, ValidatedData
+from components.artifacts import Fitting, Prepared, ValidatedData
 
 if TYPE_CHECKING:
-    from components.preparation import Preparation
+    from components.preparation import Earlier, Preparation
 
 
-def prepare(sources: tuple[ValidatedData, ...], preparation: "Preparation") -> Prepared:
+def prepare(
+    sources: tuple[ValidatedData, ...],
+    preparation: "Preparation",
+    *,
+    fitted: Fitting | None = None,
+) -> Prepared:
     """Arrays of every split with the tokenizer or scale that was fitted; the labelled source first.
+
+    `fitted` is what was fitted for weights that go on: rows are read with it, nothing is fitted.
 
     Raises:
         ConfigError: the preparation cannot read such data.
@@ -25,8 +32,22 @@ def prepare(sources: tuple[ValidatedData, ...], preparation: "Preparation") -> P
     folders = {one.raw.name: source.folder(one.raw) for one in sources}
     target = current().folder / "prepared"
     shutil.rmtree(target, ignore_errors=True)
-    fitted = preparation.prepare(folders, target)
+    made = preparation.prepare(folders, target, _earlier(fitted))
     files = {path.name: objects.put(path) for path in sorted(target.iterdir())}
     shutil.rmtree(target)
-    current().metrics({f"rows/{split}": rows for split, rows in fitted.rows.items()})
-    return Prepared(sources=sources, spec=fitted.spec, files=files, rows=fitted.rows)
+    current().metrics({f"rows/{split}": rows for split, rows in made.rows.items()})
+    return Prepared(sources=sources, spec=made.spec, files=files, rows=made.rows)
+
+
+def _earlier(fitted: Fitting | None) -> "Earlier | None":
+    """The same with its files in a folder."""
+    from components import objects
+    from components.preparation import Earlier
+    from components.workspace import current
+
+    if fitted is None:
+        return None
+    folder = current().folder / "fitted"
+    for name, sha in fitted.files.items():
+        objects.link(sha, folder / name)
+    return Earlier(fitted.spec, folder)

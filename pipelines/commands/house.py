@@ -7,8 +7,10 @@ from pipelines.commands import Command, answer
 
 
 def _data_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("verb", choices=("pull", "verify", "status", "record"))
-    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("verb", choices=("pull", "verify", "status", "record", "add"))
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="data sets; for add one, and the files of new rows"
+    )
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
     parser.add_argument("--replace", action="store_true", help="move files of yours aside")
 
@@ -101,7 +103,7 @@ def _kinds(options: Namespace) -> int:
 
 
 COMMANDS = (
-    Command("data", _data, "pull, verify, look at or record the data sets", _data_arguments),
+    Command("data", _data, "pull, verify, look at, record, add to data sets", _data_arguments),
     Command("up", _up, "start the servers and this machine's worker, on 127.0.0.1", _up_arguments),
     Command("down", _down, "stop what up started; steps leave a checkpoint first"),
     Command(

@@ -1,7 +1,7 @@
 """Commands about runs of a config."""
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from pathlib import Path
 
 from pipelines.commands import Command, answer
@@ -23,6 +23,7 @@ def _wishes(parser: ArgumentParser) -> None:
 def _run_arguments(parser: ArgumentParser) -> None:
     _config(parser)
     parser.add_argument("--offline", action="store_true", help="fetch no data")
+    parser.add_argument("--retraining", type=Path, metavar="FILE", help=SUPPRESS)  # of a remake
 
 
 def _run(options: Namespace) -> int:

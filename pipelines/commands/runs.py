@@ -43,10 +43,14 @@ def _resume_arguments(parser: ArgumentParser) -> None:
 
 
 def _resume(options: Namespace) -> int:
-    from pipelines import receipt, running
+    from pipelines import receipt, retrain, running, runs
+    from pipelines.retraining import words
 
-    report = running.resume(options.run)
-    answer(options, receipt.as_json(report), receipt.as_text(report))
+    record = runs.find(options.run)
+    report = running.resume(record.id)
+    found = retrain.told(report, record)
+    text = receipt.as_text(report) if found is None else words.text(found)
+    answer(options, receipt.as_json(report), text)
     return report.exit_code
 
 

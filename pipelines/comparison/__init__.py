@@ -34,6 +34,15 @@ FOLDER = "comparisons"
 """Where the page lies among the files of b's run in MLflow."""
 
 
+class Beside(NamedTuple):
+    """Two models on the same rows."""
+
+    compared: Compared
+    pictures: dict[str, bytes]
+    """PNG files by id of their row, none for texts."""
+    b: Side
+
+
 class Result(NamedTuple):
     """The comparison, its page, and where that lies."""
 
@@ -63,6 +72,22 @@ def compare(first: str, second: str, examples: int, html: str | None) -> Result:
     if examples < 0:
         raise UsageError(f"--examples {examples} is less than none", "athanor compare --help")
     target = _writable(html) if html else None
+    compared, pictures, b = beside(first, second, examples)
+    text = page(compared, pictures)
+    if target:
+        files.write_bytes(target, text)
+    logged, problem = log(b, f"{compared.a.title}-{b.title}", FOLDER, text)
+    if problem:
+        compared = compared.model_copy(update={"notes": (*compared.notes, problem)})
+    return Result(compared, text, html, logged)
+
+
+def beside(first: str, second: str, examples: int) -> Beside:
+    """b beside a: the numbers, and the pictures of the rows that are shown.
+
+    Raises:
+        As `compare`.
+    """
     a, b = side(first), side(second)
     rows = common_rows(a, b)
     (mine_a, stored_a), (mine_b, stored_b) = answers(a, rows), answers(b, rows)
@@ -79,13 +104,7 @@ def compare(first: str, second: str, examples: int, html: str | None) -> Result:
         changes=tuple(changes(a, b)),
         notes=tuple(_notes(a, b, rows)),
     )
-    text = page(compared, _pictures(np.concatenate([lost, won]), rows))
-    if target:
-        files.write_bytes(target, text)
-    logged, problem = _log(b, f"{a.title}-{b.title}", text)
-    if problem:
-        compared = compared.model_copy(update={"notes": (*compared.notes, problem)})
-    return Result(compared, text, html, logged)
+    return Beside(compared, _pictures(np.concatenate([lost, won]), rows), b)
 
 
 def document(result: Result) -> dict[str, Any]:
@@ -211,20 +230,20 @@ def _writable(html: str) -> Path:
     return target
 
 
-def _log(b: Side, pair: str, text: bytes) -> tuple[str | None, str]:
-    """Put the page among the files of b's run: its path there, or what kept it from there."""
+def log(b: Side, name: str, folder: str, text: bytes) -> tuple[str | None, str]:
+    """Put a page among the files of b's run: its path there, or what kept it from there."""
     import tempfile
 
     from mlflow.exceptions import MlflowException
 
-    name = pair.replace("/", "-v").replace(":", "-").replace("+", "-")
-    with tempfile.TemporaryDirectory(prefix="athanor-compare-") as folder:
-        file = Path(folder) / f"{name}.html"
+    name = name.replace("/", "-v").replace(":", "-").replace("+", "-")
+    with tempfile.TemporaryDirectory(prefix="athanor-compare-") as temporary:
+        file = Path(temporary) / f"{name}.html"
         file.write_bytes(text)
         try:
             with registry.connection() as client:
-                client.log_artifact(b.run_id, str(file), FOLDER)
+                client.log_artifact(b.run_id, str(file), folder)
         except (AthanorError, MlflowException, OSError, ImportError) as error:
             first = str(error).splitlines()[0]
             return None, f"the page is not among the files of {b.title} in MLflow: {first}"
-    return f"{FOLDER}/{name}.html", ""
+    return f"{folder}/{name}.html", ""

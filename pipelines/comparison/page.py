@@ -1,7 +1,7 @@
 """The comparison as one HTML file that asks for nothing from outside; every text is escaped."""
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -15,11 +15,14 @@ from pipelines.comparison.words import faster, finding, points, times
 DIGEST = 12
 
 
-def page(found: Compared, pictures: Mapping[str, bytes]) -> bytes:
-    """The page; `pictures` are PNG files by id of their row, none for texts."""
-    title = f"{found.a.title} and {found.b.title}"
+def page(found: Compared, pictures: Mapping[str, bytes], above: Sequence[str] = ()) -> bytes:
+    """The page; `pictures` are PNG files by id of their row, none for texts.
+
+    `above` is HTML that stands between the finding and the numbers.
+    """
     body = [
         *_head(found),
+        *above,
         *_numbers(found),
         *_flips(found, pictures),
         *_where(found),
@@ -27,6 +30,11 @@ def page(found: Compared, pictures: Mapping[str, bytes]) -> bytes:
         *_changes(found.changes),
         *_foot(found),
     ]
+    return whole(f"{found.a.title} and {found.b.title}", body)
+
+
+def whole(title: str, body: Sequence[str]) -> bytes:
+    """An HTML file of our look that asks for nothing from outside."""
     return "\n".join(
         [
             "<!doctype html>",
@@ -97,7 +105,7 @@ def _numbers(found: Compared) -> Iterator[str]:
     for name, label in (("batch_1", "1 row"), ("batch_32", "32 rows")):
         old, new = getattr(a.cpu_ms, name), getattr(b.cpu_ms, name)
         rows.append([f"{label}, processor", f"{old:.3f} ms", f"{new:.3f} ms", faster(ratio[name])])
-    yield _table(("", "A", "B", "B minus A, 95 % interval in points"), rows)
+    yield table(("", "A", "B", "B minus A, 95 % interval in points"), rows)
     yield (
         "<p class=soft>Differences are paired: both answer the same resampled rows. Times are "
         "the processor's, taken when this page was made: the two in turns, one thread each.</p>"
@@ -160,7 +168,7 @@ def _parts(title: str, parts: Iterable[OfSlice | OfClass]) -> str:
         ]
         for one in parts
     ]
-    return _table((title, "rows", "A", "B", "B minus A, points", ""), rows)
+    return table((title, "rows", "A", "B", "B minus A, points", ""), rows)
 
 
 def _calibration(found: Compared) -> Iterator[str]:
@@ -191,7 +199,7 @@ def _changes(changes: tuple[Change, ...]) -> Iterator[str]:
         [escape(one.kind), f"<code>{escape(one.where)}</code>", _leaf(one.a), _leaf(one.b)]
         for one in changes
     ]
-    yield _table(("", "what", "A", "B"), rows, "changes")
+    yield table(("", "what", "A", "B"), rows, "changes")
     yield "</section>"
 
 
@@ -239,7 +247,7 @@ def _leaf(value: Any) -> str:
     return "<span class=soft>none</span>" if value is None else f"<code>{escape(str(value))}</code>"
 
 
-def _table(heads: Iterable[str], rows: Iterable[list[str]], kind: str = "") -> str:
+def table(heads: Iterable[str], rows: Iterable[list[str]], kind: str = "") -> str:
     """Cells hold HTML: whoever gives a text escapes it."""
     top = "".join(f"<th>{head}</th>" for head in heads)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+from components import intake
 from components.data import archives, pointer
 from components.data.check import status, verify
 from components.data.obtain import Network
@@ -15,6 +16,7 @@ from components.data.pull import pull
 from components.data.record import record
 from components.data.tree import IGNORED, scan
 from components.errors import DataRejected, ServiceUnreachable, UsageError
+from components.validation.expectations import Expectations
 
 CLEAN = "Data and pipelines are up to date."
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +66,31 @@ def test_after_a_full_pull_plain_dvc_is_clean_and_can_check_out(under_dvc: Path,
     verify()
     assert (under_dvc / "data.dvc").read_bytes() == before
     assert not do.git(under_dvc, "status", "--short")
+
+
+@pytest.mark.slow
+def test_a_shard_that_was_taken_in_is_known_to_plain_dvc(under_dvc: Path, do) -> None:
+    pull()
+    before = (under_dvc / "data.dvc").read_text()
+    shard = under_dvc / "incoming/reviews_zh/week.jsonl"
+    shard.parent.mkdir(parents=True)
+    shard.write_text('{"label": "positive", "text": "周末又来了一次"}\n')
+    suite = Expectations.model_validate(
+        {
+            "name": "reviews_zh",
+            "expectations": [
+                {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "text"}}
+            ],
+        }
+    )
+    taken = intake.take_in("reviews_zh", intake.waiting("reviews_zh"), suite)
+    after = (under_dvc / "data.dvc").read_text()
+    assert taken.tree in after
+    assert before.splitlines()[:4] == after.splitlines()[:4], "comments and keys stay"
+    assert CLEAN in do.dvc(under_dvc, "status")
+    shutil.rmtree(under_dvc / "data")
+    do.dvc(under_dvc, "checkout")
+    assert verify(("reviews_zh",)).data_sets[0].tree == taken.after
 
 
 @pytest.mark.slow

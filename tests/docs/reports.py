@@ -6,7 +6,11 @@ from typing import Literal
 import numpy as np
 
 from components.artifacts import Check, Predictions, RegisteredModel, Score, Variant, Verdict
+from components.evaluation import slices
+from components.evaluation.contrast import Asked, contrast
+from components.evaluation.rows import Rows
 from components.gate import Decision
+from pipelines.comparison.records import Compared, Cost, Model
 from pipelines.config import load_run
 from pipelines.receipt import Report, Step
 from pipelines.train import Outcome
@@ -74,3 +78,25 @@ def _tested(variant: Variant) -> Variant:
     scores = variant.test.scores | {"macro_f1": variant.test.scores["accuracy"]}
     test = variant.test.model_copy(update={"scores": scores})
     return variant.model_copy(update={"test": test})
+
+
+def a_comparison() -> Compared:
+    """Two models of forty rows."""
+    label = np.arange(40) % 2
+    sure = np.where(label[:, None] == np.arange(2), 0.9, 0.1).astype(np.float32)
+    a, b = Rows(sure.copy(), label, np.arange(40)), Rows(sure.copy(), label, np.arange(40))
+    a.probability[:4] = 1 - a.probability[:4]
+    groups = slices.by_length(np.arange(40))
+    found = contrast(a, b, ("no", "yes"), groups, Asked(test="mcnemar", alpha=0.05, margin=0.01))
+    one, two = (
+        Model(
+            reference=f"reviews/{version}", title=f"reviews/{version}", name="reviews",
+            version=version, variant="fp32", bundle="b" * 64, run_id="r", stored=True, size_bytes=9,
+            cpu_ms=Cost(batch_1=0.1, batch_32=1.0), data={"name": "a", "tree": "0.dir", "rows": {}},
+            commit="c" * 40, edited=False,
+        )
+        for version in (1, 2)
+    )  # fmt: skip
+    return Compared(
+        a=one, b=two, data=two.data, contrast=found, lost=(), won=(), changes=(), notes=()
+    )

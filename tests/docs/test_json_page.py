@@ -13,6 +13,7 @@ from components.data.check import DataSet, Status, Verified
 from components.data.pull import Pulled
 from components.data.record import Recorded
 from components.history import Event, Finding
+from components.intake import LeftOut, ShardTaken, TakenIn
 from components.keeping.backup import Saved
 from components.keeping.restoring import Restored
 from components.records import Record
@@ -39,11 +40,13 @@ from pipelines.guard import Guarded, Problem
 from pipelines.hook import Hook
 from pipelines.plan import Outlook
 from pipelines.predicting import Answer, Answers
+from pipelines.retraining import words
+from pipelines.retraining.records import Choice, DataChange, Retrained, SplitRows
 from pipelines.runs import Attempt, Failure, RunRecord, StepRecord, Wishes
 from pipelines.starting import Server
 from pipelines.sweep import Swept, Thing
 from tests.docs import pages
-from tests.docs.reports import a_report
+from tests.docs.reports import a_comparison, a_report
 
 PAGE = (pages.ROOT / "docs/json.md").read_text()
 INTERVAL = {f".{name}": "number" for name in ("value", "low", "high")}
@@ -142,6 +145,29 @@ def test_runs_and_logs() -> None:
     demand_alike("`athanor runs`", listing.document((rows[0], moving)))
     line = logs.Line("2026-01-01", "run", "begun")
     demand_alike("`athanor logs`", logs.document(record, [line]))
+
+
+def test_retrain() -> None:
+    row = SplitRows(split="train", before=1, now=2, new=1)
+    change = DataChange(
+        name="a", before="0.dir", after="1.dir", rows=(row,), labels={"now": {"x": 2}}, moved=0,
+        drift=("labels: as they were",),
+    )  # fmt: skip
+    unknown = {"before": None, "rows": (row.model_copy(update={"before": None, "new": None}),)}
+    first = Retrained(
+        name="a", outcome="promoted", reason="a new week", started_from=None, notes=("afresh",),
+        data=(change.model_copy(update={**unknown, "moved": None}),), run_id="r",
+        mlflow_run_id="m", version=1, champion=1, file="there.html", page="retraining/r.html",
+        checks=({"rule": "better", "passed": True, "observed": "p = 0.01"},),
+        choices=(Choice(text="ask", command="athanor predict a/1 TEXT"),),
+    )  # fmt: skip
+    same = Retrained(
+        name="a", outcome="same data", reason="", started_from=1, notes=(), data=(change,)
+    )
+    later = first.model_copy(update={"started_from": 1, "compared": a_comparison()})
+    demand_alike("`athanor retrain`", *map(words.document, (first, same, later)))
+    assert [one.exit_code for one in (same, later)] == [0, 0]
+    assert later.model_copy(update={"outcome": "refused"}).exit_code == 4
 
 
 def test_plan_and_why() -> None:
@@ -246,6 +272,13 @@ def test_data() -> None:
     pulled = Pulled(data_sets=(one,), came={"a": "dvc"}, moved=(), in_dvc_cache=True)
     demand_alike("`athanor data pull`", *dumped(pulled))
     demand_alike("`athanor data verify`", *dumped(Verified(data_sets=(one,), absent=("b",))))
+    shard = ShardTaken(file="incoming/a/x.jsonl", sha256="0" * 64, rows=3)
+    left = LeftOut(place="x.jsonl:1", reason="it contradicts", text="fine")
+    taken = TakenIn(
+        data_set="a", at="2026-01-01", before="0.dir", after="1.dir", tree="2.dir",
+        shards=(shard,), added={"train": 2}, repeated=0, left_out=(left,), note="n.json",
+    )  # fmt: skip
+    demand_alike("`athanor data add`", *dumped(taken))
     recorded = Recorded(tree="0.dir", added=("a/b",), changed=("a/c",), removed=("a/d",))
     demand_alike("`athanor data record`", *dumped(recorded))
     status = Status(tree="0.dir", data_sets=(one,), unrecorded=("c",))

@@ -117,6 +117,15 @@ def test_non_inferior_needs_a_smaller_or_faster_model(tmp_path):
     assert not judge(worse, champion, gate).passed
 
 
+def test_not_to_be_worse_is_enough_where_the_gate_says_so(tmp_path):
+    gate = GateConfig(rule="non_inferior", margin=0.1, smaller_or_faster=None)
+    champion = a_variant(tmp_path / "c", right=MIDDLING, size=1000, ms=1.0)
+    equal = a_variant(tmp_path / "e", right=MIDDLING, size=1000, ms=1.0)
+    worse = a_variant(tmp_path / "w", right=POOR, size=500, ms=0.5)
+    assert judge(equal, champion, gate).passed
+    assert not judge(worse, champion, gate).passed
+
+
 def test_answers_to_other_rows_are_not_compared(tmp_path):
     candidate = a_variant(tmp_path, right=GOOD)
     other = some_answers(tmp_path, POOR, "majority").model_copy(update={"data": "e" * 64})

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from components.errors import ConfigError, DataRejected
-from components.preparation import Fitted, Preparation, _tokens
+from components.preparation import Earlier, Fitted, Preparation, _tokens
 from components.spec import MASK, PAD, UNKNOWN
 
 ROWS = {
@@ -209,3 +209,39 @@ def test_the_shipped_reviews_become_what_their_tokenizer_gives(real_data, tmp_pa
     assert [token for one in encoded for token in one.ids] == arrays["ids"].tolist()
     assert fitted.rows["test"] == len(lines)
     assert (arrays["ids"] == UNKNOWN).mean() < 0.002
+
+
+def again(tmp_path: Path, first: Fitted, **settings: int) -> tuple[Fitted, Path]:
+    """What a model that goes on reads, with what was fitted before."""
+    option = Preparation.model_validate({"kind": "characters", "max_length": 4, **settings})
+    sources = {"later": tmp_path / "later"}
+    earlier = Earlier(first.spec, tmp_path / "out")
+    return option.prepare(sources, tmp_path / "again", earlier), tmp_path / "again"
+
+
+def test_what_was_fitted_before_reads_later_rows_with_the_same_ids(tmp_path) -> None:
+    rows = {split: [("aab", "x"), ("bba", "y")] for split in ("train", "val", "test")}
+    write_texts(tmp_path / "texts", rows)
+    first, folder = prepared(tmp_path)
+    write_texts(tmp_path / "later", {**rows, "train": [("ccc", "x"), ("ccab", "y")]})
+    second, target = again(tmp_path, first)
+    assert second.spec == first.spec
+    for name in ("tokenizer.json", "inputs.json"):
+        assert (target / name).read_bytes() == (folder / name).read_bytes()
+    ids = load_file(target / "train.safetensors")["ids"]
+    assert list(ids[:3]) == [UNKNOWN] * 3, "c was not in the alphabet and does not come in"
+    afresh, _ = prepared(tmp_path, "afresh")
+    write_texts(tmp_path / "texts", {**rows, "train": [("ccc", "x"), ("ccab", "y")]})
+    assert prepared(tmp_path, "other")[0].spec != afresh.spec, "without it another alphabet comes"
+
+
+def test_other_settings_do_not_go_on(tmp_path) -> None:
+    rows = {split: [("aab", "x"), ("bba", "y")] for split in ("train", "val", "test")}
+    write_texts(tmp_path / "texts", rows)
+    first, _ = prepared(tmp_path)
+    write_texts(tmp_path / "later", rows)
+    with pytest.raises(ConfigError, match=r"reads 4 of \d+ characters, this preparation gives 5"):
+        again(tmp_path, first, max_length=5)
+    write_texts(tmp_path / "later", {**rows, "train": [("aab", "x"), ("bba", "z")]})
+    with pytest.raises(DataRejected, match="has the new labels z; the model that is to go on"):
+        again(tmp_path, first)

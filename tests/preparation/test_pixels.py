@@ -11,7 +11,7 @@ from components import objects
 from components.artifacts import RawData, ValidatedData
 from components.data.tree import scan
 from components.errors import ConfigError, DataRejected, IntegrityError
-from components.preparation import Preparation
+from components.preparation import Earlier, Preparation
 from components.steps.prepare import prepare
 from components.workspace import opened
 
@@ -79,6 +79,14 @@ def test_what_cannot_be_learnt_from_is_refused(tmp_path) -> None:
     np.save(flat / "train/x.npy", np.full((12, 4, 4), 7, dtype=np.uint8))
     with pytest.raises(DataRejected, match="all training pixels have one value"):
         PIXELS.prepare({"flat": flat}, tmp_path / "out")
+
+
+def test_what_was_fitted_before_scales_later_pictures(tmp_path) -> None:
+    first = PIXELS.prepare({"a": write_pictures(tmp_path / "a")}, tmp_path / "one")
+    later = {"b": write_pictures(tmp_path / "b", seed=1)}
+    earlier = Earlier(first.spec, tmp_path / "one")
+    assert PIXELS.prepare(later, tmp_path / "two", earlier).spec == first.spec
+    assert PIXELS.prepare(later, tmp_path / "three").spec != first.spec
 
 
 def test_the_step_keeps_every_file_and_gives_the_same_record_anywhere(project, tmp_path) -> None:
