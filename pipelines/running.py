@@ -196,6 +196,7 @@ def _executed(
 ) -> Report:
     """Start the engines, read the chain with them, record what happened."""
     from pipelines import engine
+    from pipelines.deployments import events
 
     wishes, file, before = asked
     if before is not None:
@@ -205,7 +206,7 @@ def _executed(
         held = holding.begin(config.name, document, config.digest, (_placed(file), wishes))
     with holding.at_work(held):
         forced = Forced(wishes.force, wishes.start, held.record.set_aside)
-        with engine.running(shown) as engines:
+        with events.Failing(config.name, config.digest), engine.running(shown) as engines:
             # Its import sets up Prefect's logging: what ends a run is told once, by the command.
             import prefect.main  # noqa: F401
 
@@ -215,6 +216,8 @@ def _executed(
         extra = (time.monotonic() - begun, tuple(result.notes))
         report = _report(config, result.outcome, result.steps, latest, extra)
         held.end("refused" if report.exit_code else "completed", report.exit_code)
+    if any(step.name == "promote" and step.state == "executed" for step in result.steps):
+        events.moved(result.outcome.decision.promotion)
     return report
 
 

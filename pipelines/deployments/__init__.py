@@ -1,1 +1,1 @@
-"""What runs without being asked: schedules and triggers of `configs/deployments.yaml`, in Prefect."""
+"""What runs without being asked: schedules and triggers, in Prefect."""

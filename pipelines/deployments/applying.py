@@ -128,17 +128,14 @@ def _write(client: "SyncPrefectClient", entry: Entry, live: Live | None) -> None
     if live is not None and live.entry.get("paused", False) == entry.paused:
         active = live.active
     fields = facts.wanted(entry)
-    schedules = [
-        DeploymentScheduleCreate(
-            schedule=facts.prefects(entry.schedule), active=active, slug=SLUG, parameters=each["parameters"]
-        )
-        for each in fields["schedules"]
-        if entry.schedule
-    ]  # fmt: skip
+    schedules = []
+    if entry.schedule:
+        schedule = facts.prefects(entry.schedule)
+        schedules = [DeploymentScheduleCreate(schedule=schedule, active=active, slug=SLUG)]
     wanted = DeploymentCreate(
         flow_id=client.create_flow_from_name(entry.flow),
         name=entry.name,
-        paused=False,
+        paused=not active and not schedules,
         schedules=schedules,
         concurrency_limit=None,
         enforce_parameter_schema=False,
@@ -173,7 +170,9 @@ def _write_automations(
         now = client.read_automation(there)
         if now is not None and not switched:
             wanted = wanted.model_copy(update={"enabled": now.enabled})
-        client.update_automation(there, wanted)
+        # The client's own call leaves out what was not set, and the server refuses that (3.8.8).
+        whole = wanted.model_dump(mode="json", exclude={"owner_resource"})
+        client.request("PUT", f"/automations/{there}", json=whole).raise_for_status()
     for left in known.values():
         client.delete_automation(left)
 
@@ -186,8 +185,14 @@ def _remove(client: "SyncPrefectClient", live: Live) -> None:
 
 def _schema(parameters: dict[str, object]) -> dict[str, object]:
     """So that Prefect's page shows a field for each parameter."""
-    kinds = {str: {"type": "string"}, list: {"type": "array", "items": {"type": "string"}}}
-    fields = {name: {"title": name, **kinds[type(value)]} for name, value in parameters.items()}
+    text = {"type": "string"}
+    fields = {
+        name: {
+            "title": name,
+            **({"type": "array", "items": text} if isinstance(value, list) else text),
+        }
+        for name, value in parameters.items()
+    }
     return {"type": "object", "properties": fields}
 
 

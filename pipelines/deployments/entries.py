@@ -15,9 +15,9 @@ from pipelines.deployments.durations import Duration, seconds
 from pipelines.deployments.notices import Notice
 from pipelines.deployments.policy import OnLate, Overlap
 from pipelines.deployments.times import Schedule
+from pipelines.deployments.words import EVENTS
 from pipelines.reading import Document, read, shown
 
-EVENTS = ("data_changed", "drift", "champion_changed", "run_failed")
 OWN = "athanor"
 """Name of the deployments through which `athanor run` submits."""
 TAKES = {"retrain": ("assignments",), "run": ("assignments",)}
@@ -140,7 +140,9 @@ def load(file: Path | None = None) -> tuple[Entry, ...]:
     """
     document = read(file or place())
     found = checked(document, Deployments).deployments
-    if problems := [line for at, entry in enumerate(found) for line in _config(document, at, entry)]:
+    if problems := [
+        line for at, entry in enumerate(found) for line in _config(document, at, entry)
+    ]:
         raise ConfigError("\n".join(problems), "nothing was deployed; mend the lines")
     return found
 

@@ -3,17 +3,14 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from components.errors import AthanorError, ServiceUnreachable, UsageError
 from pipelines.deployments import server
 
-NAMES = {
-    "data_changed": "a data set has another digest",
-    "drift": "what is asked of a model is no longer what it learnt from",
-    "champion_changed": "another version answers under the name",
-    "run_failed": "a run ended with an error",
-}
+if TYPE_CHECKING:
+    from components.artifacts import Promotion
+
 EVERYTHING = "all"
 """The subject of an event that names none."""
 
@@ -35,6 +32,16 @@ def emit(name: str, subject: str = "", payload: Mapping[str, Any] | None = None)
         raise
 
 
+def moved(promotion: "Promotion | None") -> None:
+    """Tell that another version is champion, where a promotion made it so."""
+    if promotion is None or not promotion.moved:
+        return
+    version = {"version": promotion.version, "previous": promotion.previous}
+    whole = {**version, "digest": f"{promotion.name}/{promotion.version}"}
+    with suppress(Exception):  # the champion is moved, whoever hears of it
+        emit("champion_changed", promotion.name, whole)
+
+
 def announce(name: str, subject: str, text: str) -> dict[str, Any]:
     """What `athanor event` sent; `text` is its payload as JSON, or empty.
 
@@ -44,10 +51,11 @@ def announce(name: str, subject: str, text: str) -> dict[str, Any]:
     """
     try:
         payload = json.loads(text or "{}")
-    except ValueError as error:
-        raise UsageError(f"--payload {text!r} is no JSON: {error}", """write '{"a": 1}'""") from None
+    except ValueError:
+        payload = None
     if not isinstance(payload, dict):
-        raise UsageError(f"--payload {text!r} is no JSON object", """write '{"a": 1}'""")
+        example = """--payload '{"digest": "d1"}'"""
+        raise UsageError(f"--payload {text!r} is no JSON object", example)
     if not _told(name, subject, payload):
         raise ServiceUnreachable("no Prefect server is up; an event goes to it", "athanor up")
     return {"event": name, "subject": subject, "payload": payload}

@@ -65,11 +65,10 @@ def rules(entry: Entry) -> Rules:
 def wanted(entry: Entry) -> Facts:
     """The fields of an entry's deployment, in JSON."""
     parameters: dict[str, Any] = {"config": entry.config, "assignments": list(entry.assignments)}
-    reason: dict[str, Any] = {}
     if entry.flow == "retrain":
         parameters |= {"reason": "", "digest": "", "subject": ""}
-        reason = {"reason": "schedule"}
-    one = [{"slug": SLUG, "parameters": reason, **_timing(entry.schedule)}] if entry.schedule else []
+    # A schedule has no parameters of its own: pausing it drops them (3.8.8).
+    one = [{"slug": SLUG, "parameters": {}, **_timing(entry.schedule)}] if entry.schedule else []
     return {
         "parameters": parameters,
         "schedules": one,

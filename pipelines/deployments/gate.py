@@ -5,28 +5,17 @@ where another run was or did the work.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from components.records import Record
-from pipelines.deployments import facts, server
-from pipelines.deployments.entries import EVENTS
-from pipelines.deployments.policy import (
-    AtWork,
-    Decision,
-    Due,
-    Known,
-    MadeBy,
-    Past,
-    Rules,
-    decide,
-)
+from pipelines.deployments import facts, flow_runs
+from pipelines.deployments.policy import Decision, Known, Past, Rules, decide
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-    from prefect.client.schemas.objects import FlowRun, State
+    from prefect.client.schemas.objects import FlowRun
 
 AGAIN_S = 1.0
 """While the same runs wait, the server is asked again only so often."""
@@ -39,11 +28,7 @@ SILENT_S = 600.0
 """A run that gave heartbeats and stopped for so long is dead; a server may be away for minutes."""
 PENDING_S = 180.0
 """A run that a worker took and did not start for so long is dead."""
-WORKING = ("PENDING", "RUNNING", "PAUSED", "CANCELLING")
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 NOT_RUN = ("Missed", "Skipped")
-NOTHING = "nothing_registered"
-"""The cause of a run that starts because no version came."""
 
 
 class Gate:
@@ -116,8 +101,8 @@ def look(
 ) -> tuple[Decision, ...]:
     """What the policy says of all due runs of a deployment; dead ones are ended first."""
     # Due first: a run that another worker starts in between is then in both, and counts once.
-    scheduled = runs_of(client, deployment, ("SCHEDULED",), now + AHEAD)
-    due = [_due(run) for run in scheduled if not run.run_count]
+    scheduled = flow_runs.runs_of(client, deployment, ("SCHEDULED",), now + AHEAD)
+    due = [flow_runs.due(run) for run in scheduled if not run.run_count]
     known = known_of(client, deployment, now)
     return decide(rules, due, known, now)
 
@@ -125,16 +110,20 @@ def look(
 def known_of(client: "SyncPrefectClient", deployment: UUID, now: datetime) -> Known:
     """The deployment's runs at work and ended; dead ones are made crashed."""
     dead: list[Past] = []
-    between = runs_of(client, deployment, ("SCHEDULED",), now + AHEAD)
-    working = [_working(run) for run in between if run.run_count]  # to be tried again
-    for run in runs_of(client, deployment, WORKING):
+    between = flow_runs.runs_of(client, deployment, ("SCHEDULED",), now + AHEAD)
+    working = [flow_runs.working(run) for run in between if run.run_count]  # to be tried again
+    for run in flow_runs.runs_of(client, deployment, flow_runs.WORKING):
         if why := _dead(client, run, now):
             _crash(client, run, why)
-            dead.append(_past(run, now))
+            dead.append(flow_runs.past(run, now))
         else:
-            working.append(_working(run))
-    ended = (run for run in _ended(client, deployment, now) if run.state_name not in NOT_RUN)
-    past = (_past(run, now) for run in ended if run.start_time is not None)
+            working.append(flow_runs.working(run))
+    began = [
+        run
+        for run in flow_runs.ended(client, deployment, now - BACK)
+        if run.start_time is not None and run.state_name not in NOT_RUN
+    ]
+    past = tuple(flow_runs.past(run, now) for run in began)
     return Known(working=tuple(working), past=(*past, *dead))
 
 
@@ -152,114 +141,10 @@ def carry_out(client: "SyncPrefectClient", decision: Decision) -> None:
         client.set_flow_run_state(UUID(other), Cancelling(message=message))
 
 
-def runs_of(
-    client: "SyncPrefectClient",
-    deployment: UUID,
-    types: Iterable[str],
-    before: datetime | None = None,
-) -> list["FlowRun"]:
-    """A deployment's runs in states of these types, those due first before the others."""
-    from prefect.client.schemas.filters import (
-        FlowRunFilter,
-        FlowRunFilterDeploymentId,
-        FlowRunFilterExpectedStartTime,
-        FlowRunFilterState,
-        FlowRunFilterStateType,
-    )
-    from prefect.client.schemas.objects import StateType
-    from prefect.client.schemas.sorting import FlowRunSort
-
-    kinds = FlowRunFilterStateType(any_=[StateType(name) for name in types])
-    wanted = FlowRunFilter(
-        deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
-        state=FlowRunFilterState(type=kinds),
-        expected_start_time=FlowRunFilterExpectedStartTime(before_=before) if before else None,  # type: ignore[arg-type]
-    )
-    return server.pages(
-        client.read_flow_runs,
-        flow_run_filter=wanted,
-        sort=FlowRunSort.EXPECTED_START_TIME_ASC,
-    )
-
-
-def made_by(run: "FlowRun") -> MadeBy:
-    """Who asked for a run."""
-    if run.auto_scheduled:
-        return "schedule"
-    by_event = run.created_by is not None and run.created_by.type == "AUTOMATION"
-    return "event" if by_event or _cause(run) in (*EVENTS, NOTHING) else "hand"
-
-
-def began(run: "FlowRun") -> datetime:
-    """When a run that is at work began."""
-    at = run.start_time or (run.state.timestamp if run.state else None)
-    return _utc(at or run.created)
-
-
-def _ended(client: "SyncPrefectClient", deployment: UUID, now: datetime) -> list["FlowRun"]:
-    from prefect.client.schemas.filters import (
-        FlowRunFilter,
-        FlowRunFilterDeploymentId,
-        FlowRunFilterEndTime,
-    )
-    from prefect.client.schemas.sorting import FlowRunSort
-
-    wanted = FlowRunFilter(
-        deployment_id=FlowRunFilterDeploymentId(any_=[deployment]),
-        end_time=FlowRunFilterEndTime(after_=now - BACK),  # type: ignore[arg-type]
-    )
-    return client.read_flow_runs(
-        flow_run_filter=wanted, sort=FlowRunSort.END_TIME_DESC, limit=server.PAGE
-    )
-
-
-def _due(run: "FlowRun") -> Due:
-    return Due(
-        id=str(run.id),
-        time=_utc(run.next_scheduled_start_time or run.expected_start_time),
-        made_by=made_by(run),
-        cause=_cause(run),
-        about=_about(run),
-    )
-
-
-def _working(run: "FlowRun") -> AtWork:
-    return AtWork(
-        id=str(run.id),
-        begun=began(run),
-        ending=run.state_type is not None and run.state_type.value == "CANCELLING",
-        made_by=made_by(run),
-        cause=_cause(run),
-        about=_about(run),
-    )
-
-
-def _past(run: "FlowRun", now: datetime) -> Past:
-    """How a run ended; one that is crashed just now ended now."""
-    kind = run.state_type.value if run.state_type else ""
-    dead = kind == "CRASHED" or kind not in ENDED
-    return Past(
-        id=str(run.id),
-        begun=began(run),
-        ended=_utc(run.end_time) if run.end_time else now,
-        how="dead" if dead else "well" if kind == "COMPLETED" else "badly",
-        cause=_cause(run),
-        about=_about(run),
-    )
-
-
-def _cause(run: "FlowRun") -> str:
-    return str(run.parameters.get("reason", ""))
-
-
-def _about(run: "FlowRun") -> str:
-    return str(run.parameters.get("digest", ""))
-
-
 def _dead(client: "SyncPrefectClient", run: "FlowRun", now: datetime) -> str:
     """Why a run that the server shows at work is dead; empty for one that may live."""
     state_type = run.state_type.value if run.state_type else ""
-    since_s = (now - _utc(run.state.timestamp)).total_seconds() if run.state else 0.0
+    since_s = (now - flow_runs.utc(run.state.timestamp)).total_seconds() if run.state else 0.0
     if state_type == "PENDING":
         return f"taken {since_s:.0f} s ago and never started" if since_s > PENDING_S else ""
     if since_s < SILENT_S:
@@ -284,15 +169,10 @@ def _heartbeat(client: "SyncPrefectClient", run: UUID, now: datetime) -> datetim
         occurred=EventOccurredFilter(since=now - BACK),  # type: ignore[arg-type]
     )
     answer = client.read_events(wanted, limit=1)
-    return _utc(answer.events[0].occurred) if answer.events else None
+    return flow_runs.utc(answer.events[0].occurred) if answer.events else None
 
 
 def _crash(client: "SyncPrefectClient", run: "FlowRun", why: str) -> None:
     from prefect.states import Crashed
 
     client.set_flow_run_state(run.id, Crashed(message=f"its process died: {why}"), force=True)
-
-
-def _utc(moment: datetime | None) -> datetime:
-    found = moment or datetime.now(UTC)
-    return datetime.fromtimestamp(found.timestamp(), UTC)

@@ -10,14 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from components.records import Record
 from pipelines.deployments import secrets
 from pipelines.deployments.secrets import Secret
+from pipelines.deployments.words import OCCASIONS
 
-OCCASIONS = {
-    "failed": "a run ended badly, took longer than its timeout, or its process died",
-    "completed": "a run ended well",
-    "late": "a run is due for longer than it may be, and nobody started it",
-    "missed": "a slot passed without a run",
-    "worker_silent": "a worker gives no sign of life",
-}
 USUAL = ("failed", "late", "missed", "worker_silent")
 
 

@@ -88,7 +88,9 @@ class Decision(Record):
 def decide(rules: Rules, due: Sequence[Due], known: Known, now: datetime) -> tuple[Decision, ...]:
     """One decision for each due run, in the order of their times; at most one starts."""
     at_work = {run.id for run in known.working}
-    waiting = sorted((run for run in due if run.id not in at_work), key=lambda run: (run.time, run.id))
+    waiting = sorted(
+        (run for run in due if run.id not in at_work), key=lambda run: (run.time, run.id)
+    )
     skipped: dict[str, Decision] = {}
     for rule in (_merged, _overlapping, _late):
         left = [run for run in waiting if run.id not in skipped]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from components import project
 from components.errors import ServiceUnreachable
-from pipelines import outages, servers, templates
+from pipelines import embedded, outages, servers, templates
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -18,9 +18,12 @@ PAGE = 200
 
 def address() -> str | None:
     """Where a standing server answers; None where none is up. Nothing is imported or asked."""
-    if named := servers.chosen("PREFECT_API_URL"):
+    home = project.home()
+    own = embedded.found(home)
+    named = servers.chosen("PREFECT_API_URL")
+    if named and not (own and own.url == named):  # a run of this process has one of its own
         return named
-    found = servers.running(project.home())
+    found = servers.running(home)
     return f"{found.prefect.url}/api" if found and found.prefect else None
 
 

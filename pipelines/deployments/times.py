@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -101,7 +102,7 @@ def between(schedule: Schedule, start: datetime, end: datetime) -> tuple[datetim
 def shortest_s(schedule: Schedule, now: datetime) -> float:
     """The shortest time between two of the next slots; without end where there are no two."""
     found = slots(schedule, now, 20)
-    gaps = [(b - a).total_seconds() for a, b in zip(found, found[1:], strict=False)]
+    gaps = [(b - a).total_seconds() for a, b in pairwise(found)]
     return min(gaps, default=float("inf"))
 
 
@@ -136,7 +137,8 @@ def _prefects(given: dict[str, Any]) -> "CronSchedule | IntervalSchedule | RRule
     from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
     if "interval" in given:
-        return IntervalSchedule(**{**given, "interval": timedelta(seconds=given["interval"])})
+        interval = timedelta(seconds=given["interval"])
+        return IntervalSchedule(interval=interval, anchor_date=given["anchor_date"])
     return CronSchedule(**given) if "cron" in given else RRuleSchedule(**given)
 
 

@@ -226,9 +226,7 @@ def test_events_that_keep_coming_do_not_put_a_run_off() -> None:
 
 def test_a_failure_asks_for_one_more_try_and_not_for_ever() -> None:
     again = event("b", 100, "c1", cause="run_failed")
-    tried = Past(
-        id="a", begun=at(0), ended=at(90), how="badly", cause="run_failed", about="c1"
-    )
+    tried = Past(id="a", begun=at(0), ended=at(90), how="badly", cause="run_failed", about="c1")
     assert said(decide(Rules(), [again], Known(past=(tried,)), at(101))) == {"b": "skip"}
     assert said(decide(Rules(), [again], Known(), at(101))) == {"b": "start"}
 
