@@ -118,7 +118,7 @@ def live(deployment: "DeploymentResponse", automations: Sequence["Automation"]) 
     return Live(
         id=deployment.id,
         name=deployment.name,
-        flow=entry["flow"],
+        flow=entry.get("flow", "retrain"),
         entry=entry,
         applied=applied,
         facts=found(deployment, whole),
@@ -138,8 +138,8 @@ def labels(entry: Entry, facts: Facts) -> dict[str, str]:
 
 
 def document(entry: Entry) -> dict[str, Any]:
-    """An entry as JSON, without what stands for nothing."""
-    return entry.model_dump(mode="json", exclude_none=True)
+    """An entry as JSON, as short as a file may say it: so it reads back."""
+    return entry.model_dump(mode="json", exclude_defaults=True)
 
 
 def entry_of(known: Mapping[str, Any]) -> Entry | None:

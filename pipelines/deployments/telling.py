@@ -126,12 +126,16 @@ def _mail(how: Email, one: Occurrence) -> None:
     message.set_content("\n".join([*lines, f"run {one.run}"] if one.run else lines) + "\n")
     host, _, port = how.server.partition(":")
     kind = smtplib.SMTP_SSL if how.security == "tls" else smtplib.SMTP
-    with kind(host, int(port), timeout=TIMEOUT_S) as server:
+    server = kind(host, int(port), timeout=TIMEOUT_S)
+    try:
         if how.security == "starttls":
             server.starttls()
         if how.user and how.password:
             server.login(secrets.value(how.user), secrets.value(how.password))
         server.send_message(message)
+    finally:
+        with suppress(OSError, smtplib.SMTPException):  # the mail is on its way, or was refused
+            server.quit()
 
 
 def _command(words: Sequence[str], one: Occurrence) -> None:

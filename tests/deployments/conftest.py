@@ -1,4 +1,4 @@
-"""A project with deployments, and a standing Prefect server of a module's own."""
+"""A project with deployments, and a standing Prefect server."""
 
 import os
 import socket
@@ -33,7 +33,7 @@ def deployments(project: Path) -> Callable[[str], Path]:
     return write
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The home of a Prefect server that answers; the secret and the port are its own."""
     home = tmp_path_factory.mktemp("server")

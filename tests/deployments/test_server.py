@@ -1,60 +1,30 @@
 """Deployments on a real Prefect server: applied once, edited by hand, pruned, fired, admitted."""
 
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from components.errors import ConfigError, UsageError
+from components.errors import ConfigError, ServiceUnreachable, UsageError
 from pipelines.deployments import applying, events, flow_runs, gate, slots
-from pipelines.deployments.applying import Ask, Deployed
+from pipelines.deployments.applying import Ask
 from pipelines.deployments.facts import POOL
+from tests.deployments.standing import (
+    NIGHTLY,
+    OTHER,
+    Client,
+    Write,
+    begin,
+    did,
+    due,
+    named,
+    prefect,
+    wait,
+)
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 pytestmark = pytest.mark.slow
-
-NIGHTLY = """\
-deployments:
-  - name: nightly
-    config: configs/digits.yaml
-    schedule: {cron: "30 4 * * *", timezone: Europe/Berlin}
-    triggers: [{event: drift, subject: digits}]
-"""
-OTHER = """\
-  - {name: other, flow: run, config: configs/digits.yaml, schedule: {every: 6h}}
-"""
-Write = Callable[[str], Path]
-Client = Any
-"""A `SyncPrefectClient`."""
-
-
-def did(found: Deployed) -> dict[str, tuple[str, str]]:
-    return {one.name: (one.what, one.done) for one in found.changes}
-
-
-def named(client: Client, name: str) -> Any:
-    [found] = [each for each in client.read_deployments() if each.name == name]
-    return found
-
-
-def runs(client: Client, name: str) -> list["FlowRun"]:
-    kinds = ("SCHEDULED", *flow_runs.WORKING, *flow_runs.ENDED)
-    return flow_runs.runs_of(client, named(client, name).id, kinds)
-
-
-def wait(until: Callable[[], bool], patience_s: float = 30.0) -> None:
-    deadline = time.monotonic() + patience_s
-    while not until():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.2)
 
 
 def test_a_second_deploy_changes_nothing(deployments: Write, client: Client) -> None:
@@ -207,32 +177,29 @@ def test_runs_of_no_deployment_of_ours_all_start(client: Client) -> None:
     assert gate.admit(client, made) == made
 
 
-def due(client: Client, name: str) -> list["FlowRun"]:
-    """What a worker's look at the pool gives."""
-    now = datetime.now(UTC)
-    polled = client.get_scheduled_flow_runs_for_work_pool(POOL, scheduled_before=now)
-    mine = named(client, name).id
-    found = [each.flow_run for each in polled if each.flow_run.deployment_id == mine]
-    return sorted(found, key=lambda run: run.next_scheduled_start_time)
+def test_a_run_that_was_taken_and_never_began_holds_nothing_up(
+    deployments: Write, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.states import Pending
 
-
-def begin(client: Client, run: "FlowRun") -> None:
-    """What a worker and the run's process do."""
-    from prefect.states import Pending, Running
-
-    for state in (Pending(), Running()):
-        assert client.set_flow_run_state(run.id, state).status.value == "ACCEPT"
-
-
-def prefect(*words: str) -> str:
-    """What the plain command prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", *words],
-        env={**os.environ, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+    deployments("deployments:\n" + OTHER.replace("other", "held"))
+    applying.deploy(Ask())
+    first, second = (
+        client.create_flow_run_from_deployment(named(client, "held").id) for _ in range(2)
     )
-    assert done.returncode == 0, done.stderr + done.stdout
-    return done.stdout
+    client.set_flow_run_state(first.id, Pending(message="a worker that died"))
+    assert gate.admit(client, due(client, "held")) == []
+    monkeypatch.setattr(gate, "PENDING_S", 0.0)
+    assert [run.id for run in gate.admit(client, due(client, "held"))] == [second.id]
+    assert client.read_flow_run(first.id).state_name == "Crashed"
+
+
+def test_without_a_server_an_event_is_told_to_nobody(deployments: Write) -> None:
+    deployments(NIGHTLY)
+    assert not events.emit("drift", "digits")
+    with pytest.raises(ServiceUnreachable, match="no Prefect server is up"):
+        events.announce("drift", "digits", "")
+    with pytest.raises(UsageError, match="no JSON object"):
+        events.announce("drift", "digits", "[1]")
+    with pytest.raises(ServiceUnreachable, match="no Prefect server is up"):
+        applying.deploy(Ask())
