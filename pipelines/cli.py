@@ -16,6 +16,7 @@ from components import disk
 from components.errors import AthanorError, IntegrityError, UsageError
 from components.project import OtherLayout, place
 from pipelines.commands import (
+    deployments,
     house,
     keeping,
     models,
@@ -32,7 +33,18 @@ exit codes: 0 done, 2 usage or config, 3 data refused, 4 gate not passed, 5 serv
 6 bytes are not what was recorded, 7 disk or memory short, 130 and 143 interrupted, 70 our bug
 """
 
-SUBJECTS = (running, retraining, runs, shipping, models, trust, reproduction, house, keeping)
+SUBJECTS = (
+    running,
+    runs,
+    retraining,
+    deployments,
+    shipping,
+    models,
+    trust,
+    reproduction,
+    house,
+    keeping,
+)
 """Modules of commands, in the order of `athanor --help`."""
 
 TERMINATED = 128 + signal.SIGTERM

@@ -212,6 +212,7 @@ def _obtain(config: RunConfig, wishes: Wishes, shown: Screen) -> None:
 def _executed(asked: Asked, shown: Screen, begun: float) -> Report:
     """Start the engines, read the chain with them, record what happened."""
     from pipelines import engine
+    from pipelines.deployments import events
 
     config, wishes, file = asked.config, asked.wishes, asked.file
     if asked.before is not None:
@@ -222,7 +223,7 @@ def _executed(asked: Asked, shown: Screen, begun: float) -> Report:
         held = holding.begin(config.name, document, config.digest, about, asked.run_id)
     with holding.at_work(held):
         forced = Forced(wishes.force, wishes.start, held.record.set_aside)
-        with engine.running(shown) as engines:
+        with events.Failing(config.name, config.digest), engine.running(shown) as engines:
             # Its import sets up Prefect's logging: what ends a run is told once, by the command.
             import prefect.main  # noqa: F401
 
@@ -233,6 +234,8 @@ def _executed(asked: Asked, shown: Screen, begun: float) -> Report:
         extra = (time.monotonic() - begun, tuple(result.notes))
         report = _report(config, result.outcome, result.steps, latest, extra)
         held.end("refused" if report.exit_code else "completed", report.exit_code)
+    if any(step.name == "promote" and step.state == "executed" for step in result.steps):
+        events.moved(result.outcome.decision.promotion)
     return report
 
 

@@ -69,10 +69,12 @@ def _promote_arguments(parser: ArgumentParser) -> None:
 
 def _promote(options: Namespace) -> int:
     from pipelines import shelf
+    from pipelines.deployments import events
 
     moved = shelf.promote(
         options.name, options.version, options.force, options.reason, options.allow_unsigned
     )
+    events.moved(moved)
     answer(options, moved.model_dump(mode="json"), shelf.moved_text(moved))
     return 0
 
@@ -85,8 +87,10 @@ def _rollback_arguments(parser: ArgumentParser) -> None:
 
 def _rollback(options: Namespace) -> int:
     from pipelines import shelf
+    from pipelines.deployments import events
 
     moved = shelf.rollback(options.name, options.reason, options.to)
+    events.moved(moved)
     answer(options, moved.model_dump(mode="json"), shelf.moved_text(moved))
     return 0
 

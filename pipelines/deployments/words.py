@@ -1,0 +1,15 @@
+"""Names that a config and a command line may say; importing them costs nothing."""
+
+EVENTS = {
+    "data_changed": "a data set has another digest",
+    "drift": "what is asked of a model is no longer what it learnt from",
+    "champion_changed": "another version answers under the name",
+    "run_failed": "a run ended with an error",
+}
+OCCASIONS = {
+    "failed": "a run ended badly, took longer than its timeout, or its process died",
+    "completed": "a run ended well",
+    "late": "a run is due for longer than it may be, and nobody started it",
+    "missed": "a slot passed without a run",
+    "worker_silent": "a worker gives no sign of life",
+}
