@@ -71,7 +71,7 @@ def _buried(client: "SyncPrefectClient", gone: AtWork) -> None:
         return
     if run.state is not None and not run.state.is_final():
         _end(client, run, gone)
-    if gone.flow == "run":
+    if gone.flow != "step":
         _end_tasks(client, run)
     _asked.pop(gone.flow_run_id, None)
     process.forget(gone.flow_run_id)

@@ -1,4 +1,4 @@
-"""The flows that a worker executes: a whole run, one step. There are no others.
+"""The flows that a worker executes: a run, a retraining, one step. There are no others.
 
 Whatever entrypoint, command or pull step a deployment names: the worker looks up its flow's name
 here.
@@ -113,9 +113,25 @@ def run(
     return parent.execute(run, parent.Submitted.model_validate(submitted))
 
 
+@flow(name="retrain", validate_parameters=False, persist_result=False)
+def retrain(
+    config: str,
+    assignments: list[str] | None = None,
+    reason: str = "",
+    digest: str = "",
+    subject: str = "",
+) -> State:
+    """The champion's model goes on with new data; `digest` and `subject` say what asked for it."""
+    from pipelines.workers import parent
+
+    signal.signal(signal.SIGTERM, _terminated)
+    why = " ".join(filter(None, (reason, subject, digest[:12])))
+    return parent.retrain(parent.Named(config, tuple(assignments or ())), why)
+
+
 def _terminated(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-FLOWS = {"step": step, "run": run}
+FLOWS = {"step": step, "run": run, "retrain": retrain}
 """By name; nothing else is executed."""

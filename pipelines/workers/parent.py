@@ -3,6 +3,7 @@
 import json
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from components.errors import AthanorError, ConfigError
 from components.records import Record
 from pipelines import reaping, running, runs
 from pipelines.config import RunConfig, load_run
+from pipelines.receipt import Report
 from pipelines.running import Asked
 from pipelines.runs import Wishes
 from pipelines.workers import dispatch, process
@@ -46,6 +48,29 @@ def execute(run: str, asked: Named | Submitted) -> State:
     if report.exit_code:
         return Completed(name="Refused", message="the gate refused the version of this run")
     return Completed(message=f"{report.run_id} is done")
+
+
+def retrain(asked: Named, reason: str) -> State:
+    """The state that a retraining comes to; new data are got once, a try that died goes on."""
+    from pipelines import retrain as retraining
+
+    work = process.mine[0]
+    config = load_run(project.root() / asked.config, asked.assignments)
+    name = name_of(work.flow_run_id, _created(work.flow_run_id), config.name)
+    if runs.load(name) is not None:
+        return execute(name, asked)
+
+    def run(file: Path, wishes: Wishes) -> Report:
+        process.note(work.model_copy(update={"run": name}))
+        known = load_run(project.root() / file, wishes.assignments)
+        whole = Asked(known, wishes, project.root() / file, run_id=name)
+        return running.execute(whole._replace(elsewhere=partial(dispatch.run, known.resources)))
+
+    try:
+        done = retraining.retrain(asked.config, reason, asked.assignments, run=run)
+    except AthanorError as error:
+        return Failed(message=f"{error.message}; {error.remedy}")
+    return Completed(message=f"{done.name}: {done.outcome}")
 
 
 def name_of(flow_run_id: str, created: datetime, config: str) -> str:

@@ -18,6 +18,9 @@ STEPS = "athanor-steps"
 NAME = "athanor"
 """Name of the deployment of each flow, for runs and steps that somebody asks for now."""
 
+WHOLE = ("run", "retrain")
+"""Flows of the pool of runs."""
+
 CLOSED: dict[str, Any] = {
     "job_configuration": {"flows": "pipelines.workers.flows"},
     "variables": {"type": "object", "properties": {}, "additionalProperties": False},

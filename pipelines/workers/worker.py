@@ -9,14 +9,18 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
 from components import project
 from pipelines import child, outages, places
+from pipelines.deployments.gate import Gate
+from pipelines.deployments.looking import keep_looking
 from pipelines.places import Held, Place
 from pipelines.resources import Resources
 from pipelines.workers import calls, ends, forked, keeper, pools, process, standing
@@ -55,6 +59,8 @@ class Worker:
         self._told = -HEARTBEAT_S
         self._code, self._read = source_time(), time.monotonic()
         self._away = False
+        self._gate = Gate(client)
+        self._flows: dict[UUID, str] = {}
 
     def work(self) -> None:
         """One look after the other; returns when the worker is asked to stop or its code is old.
@@ -102,18 +108,35 @@ class Worker:
         """Flow runs that may start now, the oldest of each pool first."""
         before = datetime.now(UTC) + timedelta(seconds=0.5)
         found: list[tuple[str, FlowRun]] = []
-        for pool, kind in ((pools.RUNS, "run"), (pools.STEPS, "step")):
+        for pool, kind in ((pools.RUNS, "runs"), (pools.STEPS, "step")):
             polled = self.client.get_scheduled_flow_runs_for_work_pool(
                 work_pool_name=pool, scheduled_before=before
             )
-            runs = sorted((each.flow_run for each in polled), key=_since)
-            found += [(kind, run) for run in runs]
+            due = sorted((each.flow_run for each in polled), key=_since)
+            if kind == "step":
+                found += [(kind, run) for run in due]
+                continue
+            admitted = self._gate.admit(due)
+            found += [(flow, run) for run in admitted if (flow := self._flow(run))]
         return found
+
+    def _flow(self, run: "FlowRun") -> str | None:
+        """Name of the flow of a run; None for one that no worker executes, which is then failed."""
+        from prefect.states import Failed
+
+        if run.flow_id not in self._flows:
+            self._flows[run.flow_id] = self.client.read_flow(run.flow_id).name
+        name = self._flows[run.flow_id]
+        if name in pools.WHOLE:
+            return name
+        why = Failed(message=f"workers execute {', '.join(pools.WHOLE)}, no flow {name!r}")
+        self.client.set_flow_run_state(run.id, why)
+        return None
 
     def _start(self, kind: str, run: "FlowRun") -> None:
         """Fork the process of a flow run, if it gets what it wants now."""
-        if kind == "run":
-            if sum(each.flow == "run" for each in process.at_work()) >= MOST_RUNS:
+        if kind != "step":
+            if sum(each.flow != "step" for each in process.at_work()) >= MOST_RUNS:
                 return
             self._fork(kind, run, None)
             return
@@ -176,7 +199,11 @@ def run(machine: Machine) -> None:
                 if not outages.away(error):
                     raise
                 time.sleep(1)
+        over = threading.Event()
+        looking = threading.Thread(target=keep_looking, args=(over,), daemon=True)
+        looking.start()
         worker.work()
+        over.set()
 
 
 def source_time() -> float:
