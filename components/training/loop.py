@@ -175,7 +175,7 @@ class Stepper:
         for group in state.optimizer.param_groups:
             group["lr"] = lr * group["factor"]
         state.scaler.unscale_(state.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.parameters, recipe.optimizer.clip_norm)
+        state.ranks.clip(self.parameters, recipe.optimizer.clip_norm)
         state.scaler.step(state.optimizer)
         state.scaler.update()
         state.optimizer.zero_grad()

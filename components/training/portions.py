@@ -28,13 +28,13 @@ def accumulate(batch: Arrays, state: TrainingState, loss: Loss) -> tuple[float, 
     parameters = [each for each in state.model.parameters() if each.requires_grad]
     notes: list[Note] = []
     for first in range(0, len(portions), together.number):
-        number, present = first + together.rank, min(together.number, len(portions) - first)
-        note = work.nothing
+        number, note = first + together.rank, work.nothing
+        together.begin(present=min(together.number, len(portions) - first))
         if number < len(portions):
             note = work.portion(portions[number], number)
         elif together.computes_idle:
             work.idle(portions[0], number)
-        notes += together.add(parameters, note, present)
+        notes += together.add(parameters, note)
     together.finish(parameters)
     work.settle_buffers(notes)
     total, terms = 0.0, 0

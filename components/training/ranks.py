@@ -33,15 +33,19 @@ class Ranks:
     def place(self, model: nn.Module) -> None:
         """Keep of a model what this rank is to hold."""
 
-    def add(self, parameters: Sequence[nn.Parameter], note: Note, present: int) -> list[Note]:
-        """Take up the gradients of a round of portions: their notes, in the portions' order.
+    def begin(self, present: int) -> None:
+        """Begin a round of portions, one for each of the first ranks."""
 
-        The first `present` ranks computed one.
-        """
+    def add(self, parameters: Sequence[nn.Parameter], note: Note) -> list[Note]:
+        """Take up the gradients of the round: the notes of its portions, in their order."""
         return [note]
 
     def finish(self, parameters: Sequence[nn.Parameter]) -> None:
         """Give every parameter the sum of the gradients that were taken up."""
+
+    def clip(self, parameters: Sequence[nn.Parameter], norm: float) -> None:
+        """Shorten the gradient, of all parameters as one vector, to this length."""
+        nn.utils.clip_grad_norm_(parameters, norm)
 
     def gather(self, mine: list[Any]) -> list[Any]:
         """What all ranks found, each in turn: the parts `rank`, `rank + number`, ... of a whole."""

@@ -27,28 +27,30 @@ class Replicas(Ranks):
 
     def __init__(self) -> None:
         self.number, self.rank = dist.get_world_size(), dist.get_rank()
-        self._sums: list[Tensor] = []
+        self._present = self.number
+        self._sums: dict[int, Tensor] = {}
         self._used = torch.zeros(0, dtype=torch.bool)
 
-    def add(self, parameters: Sequence[nn.Parameter], note: Note, present: int) -> list[Note]:
+    def begin(self, present: int) -> None:
+        self._present = present
+
+    def add(self, parameters: Sequence[nn.Parameter], note: Note) -> list[Note]:
         used = [float(each.grad is not None) for each in parameters]
-        told = self._told([*note, *used])[:present]
+        told = self._told([*note, *used])
         marks = told[:, len(note) :].bool().any(0)
         self._used = marks | self._used if self._sums else marks
         for number, bucket in enumerate(_buckets(parameters)):
-            arrived = self._arrived(bucket)[:present]
-            if number == len(self._sums):
-                self._sums.append(arrived[0].clone())
-                arrived = arrived[1:]
-            for part in arrived:
-                self._sums[number] += part
+            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
+            before = self._sums.get(number)
+            self._sums[number] = summed(before, self._sent(gradients), self._present)
         for each in parameters:
             each.grad = None
         return told[:, : len(note)].tolist()
 
     def finish(self, parameters: Sequence[nn.Parameter]) -> None:
         used = dict(zip(parameters, self._used.tolist(), strict=True))
-        for bucket, mine in zip(_buckets(parameters), self._sums, strict=True):
+        for number, bucket in enumerate(_buckets(parameters)):
+            mine = self._sums[number]
             whole = mine.new_empty(mine.numel() * self.number)
             dist.all_gather_single(whole, mine)
             place = 0
@@ -57,7 +59,7 @@ class Replicas(Ranks):
                     each.grad = torch.empty_like(each, memory_format=torch.preserve_format)
                     each.grad.copy_(whole[place : place + each.numel()].view(each.shape))
                 place += each.numel()
-        self._sums = []
+        self._sums = {}
 
     def gather(self, mine: list[Any]) -> list[Any]:
         parts: list[list[Any]] = [[] for _ in range(self.number)]
@@ -77,21 +79,31 @@ class Replicas(Ranks):
         return found[0]
 
     def _told(self, numbers: list[float]) -> Tensor:
-        """(ranks, numbers): what every rank says, always on the CPU."""
+        """(portions, numbers): what the ranks say of theirs, always on the CPU."""
         mine = torch.tensor(numbers, dtype=torch.float64)
         told = mine.new_empty(self.number * len(numbers))
         dist.all_gather_single(told, mine)
-        return told.view(self.number, len(numbers))
+        return told.view(self.number, -1)[: self._present]
 
-    def _arrived(self, bucket: list[nn.Parameter]) -> Tensor:
-        """(ranks, stretch): this rank's stretch of every rank's gradients."""
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
+    def _sent(self, gradients: list[Tensor]) -> Tensor:
+        """One flat tensor, long enough for equal stretches."""
         flat = [each.reshape(-1) for each in gradients]
         missing = -sum(map(len, flat)) % self.number
-        sent = torch.cat([*flat, flat[0].new_zeros(missing)])
-        arrived = torch.empty_like(sent)
-        dist.all_to_all_single(arrived, sent)
-        return arrived.view(self.number, -1)
+        return torch.cat([*flat, flat[0].new_zeros(missing)])
+
+
+def summed(before: Tensor | None, sent: Tensor, present: int) -> Tensor:
+    """This rank's stretch of what all ranks send, added in their order to what was before.
+
+    `sent` holds a stretch for each rank; only the first `present` ranks are counted.
+    """
+    arrived = torch.empty_like(sent)
+    dist.all_to_all_single(arrived, sent)
+    parts = [*arrived.view(dist.get_world_size(), -1)[:present]]
+    total = parts.pop(0).clone() if before is None else before
+    for part in parts:
+        total += part
+    return total
 
 
 def _buckets(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
