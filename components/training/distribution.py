@@ -49,6 +49,8 @@ _ENVIRONMENT = {
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
 }
 
+_LOGS = ("torch.distributed.elastic", "torch.multiprocessing.spawn")
+
 
 class RankBroken(RuntimeError):
     """A rank raised what no step should: our bug. The text is its traceback."""
@@ -229,14 +231,17 @@ def _hand_on(number: int) -> None:  # noqa: ARG001  ranks need not know which si
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Inside, the agent's environment is set, and it logs nothing: what it does is told."""
-    log = logging.getLogger("torch.distributed.elastic")
-    level, before = log.level, {name: os.environ.get(name) for name in _ENVIRONMENT}
-    log.setLevel(logging.CRITICAL + 1)
+    logs = [logging.getLogger(name) for name in _LOGS]
+    levels = [log.level for log in logs]
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    for log in logs:
+        log.setLevel(logging.CRITICAL + 1)
     os.environ.update(_ENVIRONMENT)
     try:
         yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
