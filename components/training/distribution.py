@@ -11,7 +11,6 @@ import pickle
 import shutil
 import signal
 import threading
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from components import files, workspace
+from components import disk, files, workspace
 from components.artifacts import Made
 from components.errors import AthanorError, ConfigError, ResourceError
 from components.launch import Launch
@@ -35,10 +34,10 @@ WATCH_S = 0.1
 STOP = signal.SIGUSR1
 """Asks a rank to leave a checkpoint. SIGTERM ends one at once: the others do so to a rank that waits
 for a dead one."""
+WORD = "word"
+"""What a rank that failed said: the pickled answer."""
 LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
 """Words of an error that says: another rank is gone."""
-WORD_S = 2.0
-"""How long a rank that lost another waits for the other's last word."""
 
 _ENVIRONMENT = {
     "GLOO_SOCKET_IFNAME": "lo",
@@ -59,8 +58,8 @@ class RankBroken(RuntimeError):
 class Answer(NamedTuple):
     """What a rank says at its end."""
 
-    kind: Literal["done", "error", "broken", "left", "aside"]
-    """`left`: it was asked to; `aside`: because another rank has said what is wrong."""
+    kind: Literal["done", "error", "broken", "left"]
+    """`left`: it was asked to."""
     value: Any = None
     attempt: int = 0
     """How often ranks were lost before."""
@@ -136,6 +135,8 @@ def _run(entry: str, arguments: dict[str, Any], how: Launch, folder: Path) -> li
     try:
         found = elastic_launch(config, _rank)(entry, arguments, how, folder)
     except ChildFailedError as error:
+        if (folder / WORD).exists():
+            return [_word(folder)]
         _, last = error.get_first_failure()
         raise ResourceError(
             f"{how.processes} ranks were started {RESTARTS + 1} times and one was lost each time, "
@@ -147,32 +148,38 @@ def _run(entry: str, arguments: dict[str, Any], how: Launch, folder: Path) -> li
 
 
 def _rank(entry: str, arguments: dict[str, Any], how: Launch, folder: Path) -> Answer:
-    """A rank, from its fork to its answer; a lost other rank ends it with an exception."""
+    """A rank, from its fork to its answer; a lost other rank ends it with an exception.
+
+    A rank that fails leaves a word and dies, so that no other waits for it; whoever is started
+    after that repeats the word.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     interrupt.listen(STOP)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     number, attempt = int(os.environ["RANK"]), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
     here = workspace.current().folder if number == 0 else folder / f"rank-{number}"
-    word = folder / f"word-{attempt}"
+    if (folder / WORD).exists():
+        return _word(folder)
+    if interrupt.pending():
+        return Answer("left")
     try:
-        if interrupt.pending():
-            return Answer("left")
-        store = folder / f"group-{attempt}"
-        with _group(store, number, how), workspace.opened(here):
-            answer = Answer("done", _worked(entry, arguments, number), attempt)
+        with _group(folder / f"group-{attempt}", number, how), workspace.opened(here):
+            return Answer("done", _worked(entry, arguments, number), attempt)
     except AthanorError as error:
-        answer = Answer("error", error)
+        failed = Answer("error", error)
     except (KeyboardInterrupt, SystemExit):
         return Answer("left")
     except Exception as error:  # the rank's edge: its launcher must learn it
-        if _said(word, error):
-            return Answer("aside")
         if any(mark in str(error) for mark in LOST):
             raise
-        answer = Answer("broken", traceback.format_exc())
-    if answer.kind != "done":
-        files.write_bytes(word, pickle.dumps(answer.kind))  # before the others miss this rank
-    return answer
+        short = disk.shortage(error)
+        failed = Answer("error", short) if short else Answer("broken", traceback.format_exc())
+    files.write_bytes(folder / WORD, pickle.dumps(failed))
+    os._exit(1)
+
+
+def _word(folder: Path) -> Answer:
+    return pickle.loads((folder / WORD).read_bytes())  # noqa: S301  a rank of ours wrote it
 
 
 def _worked(entry: str, arguments: dict[str, Any], number: int) -> Record | None:
@@ -210,16 +217,6 @@ def _ranks(how: Launch, device: str) -> ranks.Ranks:
     from components.training.replicas import Replicas
 
     return Replicas()
-
-
-def _said(word: Path, error: Exception) -> bool:
-    """Whether another rank says what is wrong; it may be about to."""
-    until = time.monotonic() + WORD_S
-    while any(mark in str(error) for mark in LOST) and time.monotonic() < until:
-        if word.exists():
-            return True
-        time.sleep(0.05)
-    return word.exists()
 
 
 def _hand_on(number: int) -> None:  # noqa: ARG001  ranks need not know which signal it was

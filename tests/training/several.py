@@ -72,8 +72,8 @@ def answer(wish: Wish) -> Answer:
             made = child.run(wish.entry, arguments, wish.folder, watch, wish.launch)
     except (AthanorError, child.StepBroken, child.StepCrashed, KeyboardInterrupt) as error:
         said = f"{type(error).__name__}: {error}"
-        time.sleep(0.5 if wish.end == "killed" else 0)
-        left = tuple(pid for pid in watch.ranks if Path(f"/proc/{pid}").exists())
+        time.sleep(1.0 if wish.end == "killed" else 0)
+        left = tuple(pid for pid in watch.ranks if _lives(pid))
         return Answer(error=said, left=left, fell=tuple(killer.fell))
     sha = made.files["weights.safetensors"]
     return Answer(
@@ -130,7 +130,7 @@ class Killer:
     def _work(self) -> None:
         dead: set[int] = set()
         for number in range(self.kills):
-            stretch = (STEPS - 24) // self.kills
+            stretch = min(20, (STEPS - 24) // self.kills)
             wanted = 4 + self.chance.randrange(number * stretch, (number + 1) * stretch)
             ranks: list[int] = []
             while newest(self.folder) < wanted or len(ranks) < 2:
@@ -155,6 +155,13 @@ def below(pid: int, depth: int) -> list[int]:
     for _ in range(depth):
         found = [each for parent in found for each in _children(parent)]
     return found
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _children(pid: int) -> list[int]:
