@@ -87,7 +87,7 @@ def run(
 
     `watch` is called a few times a second while the step works. When the caller is interrupted,
     the step is asked to stop, gets time for a checkpoint, and the interruption goes on. `launch`
-    says which devices the step sees.
+    says which devices the step sees, and by how many ranks it is trained.
 
     Raises:
         StepCrashed: the process died.
@@ -123,6 +123,10 @@ def work(entry: str, arguments: dict[str, Any], launch: Launch) -> Record:
 
     launch.hide_devices()
     interrupt.install()
+    if launch.processes > 1:
+        from components.training import distribution
+
+        return distribution.launch(entry, arguments, launch)
     module, _, name = entry.partition(":")
     return vars(import_module(module))[name](**arguments)
 
