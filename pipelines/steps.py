@@ -18,7 +18,7 @@ from components.gate import Decision, GateConfig, store_decision
 from components.records import Record, content
 from components.steps.rescore import Champion
 from components.tracking.tracker import Status, Tracker
-from pipelines import child, outages
+from pipelines import child, outages, resources, searching
 from pipelines.config import RunConfig
 from pipelines.holding import Held
 from pipelines.keys import (
@@ -72,7 +72,7 @@ TIMES_INPUTS = 3
 """What a step writes, as a multiple of what it reads: a result beside what it was before, and
 once more while it takes its place. A training knows its checkpoints better and asks itself."""
 
-SCRATCH = ("checkpoints", "compress", "champion")
+SCRATCH = ("checkpoints", "compress", "champion", "trials", "workers")
 """What a step needs only until it is done; its journal and reports stay."""
 
 
@@ -251,7 +251,11 @@ def _execute(work: _Work) -> Record:
     try:
         if unit.place == "child":
             watch = runner.screen.follow(folder / "journal.jsonl")
-            record = child.run(call.entry, call.arguments, folder, watch)
+            workers = resources.of(runner.config.resources, call.name).parallel
+            if workers > 1:
+                record = searching.search(call.arguments, folder, workers, watch)
+            else:
+                record = child.run(call.entry, call.arguments, folder, watch)
         else:
             work_here = partial(_here, call, folder)
             say = runner.screen.note
