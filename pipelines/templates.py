@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from components import files, mlflow_store
+from components import files, mlflow_store, postgres
 from components.errors import ResourceError
 
 STORES = ("prefect", "mlflow", "optuna")
@@ -116,6 +116,8 @@ def prefect_settings(home: Path) -> dict[str, str]:
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     }
+    if there := postgres.address():
+        settings["PREFECT_API_DATABASE_CONNECTION_URL"] = there.url("prefect")
     return {name: os.environ.get(name, value) for name, value in settings.items()}
 
 

@@ -56,6 +56,7 @@ class Shared:
 
     def __init__(self, study: optuna.Study, plan: Plan, wanted: int, locks: Locks) -> None:
         self._study, self._plan, self._wanted, self._locks = study, plan, wanted, locks
+        self._held: list[Release] = []
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -86,6 +87,11 @@ class Shared:
         drawing.end(self._study, claimed.trial, state, value)
         claimed.release()
 
+    def leave(self) -> None:
+        """Let others have what this process did not finish."""
+        for release in self._held:
+            release()
+
     def seconds(self) -> dict[int, float]:
         """How long each finished trial's last holder worked on it, by our number."""
         places = self._places()
@@ -101,7 +107,7 @@ class Shared:
     def _orphan(self) -> Claimed | None:
         """A trial whose holder is dead, to go on with."""
         for dead in drawing.running(self._study):
-            release = self._locks.take(f"{self._plan.name}/{dead.number}")
+            release = self._take(dead.number)
             if release is None:
                 continue
             if not dead.user_attrs.get(DRAWN):  # it died while it was drawn: nobody worked on it
@@ -130,11 +136,18 @@ class Shared:
             self._study.enqueue_trial(dict(first[begun]))
         self._study.sampler = drawing.sampler(self._plan.seed, begun)
         trial = self._study.ask(self._plan.distributions)
-        release = self._locks.take(f"{self._plan.name}/{trial.number}")
+        release = self._take(trial.number)
         if release is None:  # numbers are never used again
             raise RuntimeError(f"somebody holds the new trial {trial.number} of {self._plan.name}")
         trial.set_user_attr(DRAWN, True)
         return self._claimed(trial, release)
+
+    def _take(self, number: int) -> Release | None:
+        """The lock of a trial, if nobody has it."""
+        release = self._locks.take(f"{self._plan.name}/{number}")
+        if release is not None:
+            self._held.append(release)
+        return release
 
     def _claimed(self, trial: optuna.Trial, release: Release) -> Claimed:
         checkpoints = str(trial.user_attrs.get(FIRST, trial.number))
@@ -160,4 +173,8 @@ def joined(plan: Plan, wanted: int) -> Iterator[Shared]:
     with locks.beside(plan.name), storage.opened() as store:
         with locks.alone(f"{plan.name}/claim"):
             study = made(store, plan)
-        yield Shared(study, plan, wanted, locks)
+        shared = Shared(study, plan, wanted, locks)
+        try:
+            yield shared
+        finally:
+            shared.leave()

@@ -1,4 +1,4 @@
-"""Where studies lie: a SQLite file of the home, until another database is named."""
+"""Where studies lie: in a SQLite file of the home, or in the PostgreSQL that was named for it."""
 
 import logging
 from collections.abc import Iterator
@@ -7,19 +7,21 @@ from pathlib import Path
 
 import optuna
 
-from components import databases, files, project
-from components.study.locks import FileLocks, Locks
+from components import databases, files, postgres, project
+from components.study.locks import FileLocks, Locks, ServerLocks
 
 
 @contextmanager
 def opened() -> Iterator[optuna.storages.RDBStorage]:
     """The storage of all studies, its connections closed in the end.
 
-    Processes that open a fresh store at once would crash: the first open is under a lock.
+    Raises:
+        IntegrityError: the file is damaged.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    storage = _file(database())
+    there = postgres.address()
+    storage = _on(there.url("optuna")) if there else _in(database())
     try:
         yield storage
     finally:
@@ -29,18 +31,29 @@ def opened() -> Iterator[optuna.storages.RDBStorage]:
 
 def locks() -> Locks:
     """The locks of those who search there."""
+    if there := postgres.address():
+        return ServerLocks(there.url("optuna"))
     return FileLocks(project.home() / "optuna" / "locks")
 
 
 def database() -> Path:
-    """The file of a home that names no other database."""
+    """The file of a home that names no PostgreSQL."""
     return project.home() / "optuna" / "optuna.db"
 
 
-def _file(database: Path) -> optuna.storages.RDBStorage:
+def _in(database: Path) -> optuna.storages.RDBStorage:
+    """Processes that open a fresh store at once would crash: the first open is under a lock."""
     with files.locked(database.with_suffix(".lock")):
         if database.is_file():
             databases.demand_whole(database, "move it aside: an unfinished search begins anew")
         return optuna.storages.RDBStorage(
             f"sqlite:///{database}", engine_kwargs={"connect_args": {"timeout": 60}}
+        )
+
+
+def _on(url: str) -> optuna.storages.RDBStorage:
+    """Connections are asked whether they live: a server that was started again is no error."""
+    with ServerLocks(url).alone("open"):
+        return optuna.storages.RDBStorage(
+            url, engine_kwargs={"pool_pre_ping": True, "pool_size": 2}
         )

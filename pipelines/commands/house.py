@@ -28,12 +28,19 @@ def _say(text: str) -> None:
 def _up_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--mlflow-port", type=int)
     parser.add_argument("--prefect-port", type=int)
+    parser.add_argument(
+        "--database", metavar="HOST[:PORT]", help="keep the records on this PostgreSQL from now on"
+    )
 
 
 def _up(options: Namespace) -> int:
     from components import project
-    from pipelines import reaping, servers
+    from pipelines import database, reaping, servers
 
+    if options.database:
+        database.use(options.database, _say)
+    else:
+        database.demand()
     named = {"mlflow": options.mlflow_port, "prefect": options.prefect_port}
     ports = {name: port for name, port in named.items() if port is not None}
     up = servers.up(project.home(), ports, _say)

@@ -1,6 +1,5 @@
 """The claim of a trial: who has it, who takes it over, and how many there are."""
 
-import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -101,7 +100,6 @@ def test_a_worker_that_dies_while_it_draws_has_begun_no_trial(
             patch.setattr(optuna.Trial, "set_user_attr", _killed)
             with pytest.raises(KeyboardInterrupt):
                 held.claim("me", FIRST)
-    gc.collect()  # the lock of the dead: its file is still open in this process
     with joined() as held:
         begun = [claimed(held), claimed(held), claimed(held)]
         assert begun[0].trial.params == ({"lr": 0.25, "width": 8} if waits else FIRST[0])

@@ -1,0 +1,85 @@
+"""`athanor up --database`: a home's records go to a PostgreSQL, and from then on stay there."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from components import postgres, project
+from components.errors import AthanorError, ResourceError
+from components.postgres import Address
+from pipelines import servers
+
+Say = Callable[[str], None]
+
+
+def use(text: str, say: Say) -> Address:
+    """Three databases with their tables at `HOST[:PORT]`, remembered in the home.
+
+    What lies in the home's files stays there and is not read any more.
+
+    Raises:
+        As `postgres.connected`; ResourceError: servers or runs of the home are at work.
+    """
+    there, before = postgres.parsed(text), postgres.address()
+    if there != before:
+        _demand_idle(project.home())
+    for name in postgres.make(there):
+        say(f"database {name} made at {there.shown}")
+    postgres.examine(there)
+    postgres.remember(there)
+    _tables(there, say)
+    return there
+
+
+def demand() -> None:
+    """Nothing, where the home's PostgreSQL answers and is known, or the home names none.
+
+    Raises:
+        As `postgres.connected`.
+    """
+    if there := postgres.address():
+        postgres.examine(there)
+
+
+def answers() -> bool | None:
+    """Whether the home's PostgreSQL lets us in; None: there is none."""
+    there = postgres.address()
+    if there is None:
+        return None
+    try:
+        with postgres.connected(there, postgres.DATABASES["optuna"]):
+            return True
+    except AthanorError:
+        return False
+
+
+def _demand_idle(home: Path) -> None:
+    """Raises ResourceError where somebody writes to the databases that are left."""
+    if servers.running(home):
+        raise ResourceError(
+            "the servers of this home serve the databases that it has now",
+            "athanor down, then the same command again",
+        )
+    open_ = home / "runs" / "open"
+    if open_.is_dir() and (runs := [name for name in os.listdir(open_) if name[0] != "."]):
+        raise ResourceError(
+            f"a run writes to the databases that this home has now: {', '.join(runs)}",
+            "wait until it ends, then the same command again",
+        )
+
+
+def _tables(there: Address, say: Say) -> None:
+    """MLflow's and Optuna's tables; Prefect's server makes its own when it starts."""
+    from components import mlflow_store
+    from components.history import database
+    from components.study import storage
+
+    say("making the tables of MLflow and Optuna")
+    mlflow_store.apply_settings()
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    uri = there.url("mlflow")
+    SqlAlchemyStore(uri, mlflow_store.artifact_location(uri, "")).engine.dispose()
+    database.prepare(uri)
+    with storage.opened():
+        pass
