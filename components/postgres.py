@@ -7,6 +7,7 @@ appear in logs, pages and process lists hold none.
 
 import os
 import re
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -200,6 +201,21 @@ def connected(there: Address, database: str) -> Iterator["Connection"]:
         raise _refused(there, database, str(error)) from None
     finally:
         connection.close()
+
+
+def listens(there: Address, timeout_s: float) -> bool:
+    """Whether something accepts a connection there."""
+    family = socket.AF_UNIX if there.host.startswith("/") else socket.AF_INET
+    try:
+        if family == socket.AF_INET:
+            socket.create_connection((there.host.strip("[]"), there.port), timeout_s).close()
+        else:
+            with socket.socket(family) as asked:
+                asked.settimeout(timeout_s)
+                asked.connect(f"{there.host}/.s.PGSQL.{there.port}")
+    except OSError:
+        return False
+    return True
 
 
 def rows(store: Store, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

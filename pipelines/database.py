@@ -1,11 +1,14 @@
 """`athanor up --database`: a home's records go to a PostgreSQL, and from then on stay there."""
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from components import postgres, project
 from components.errors import AthanorError, ResourceError
+from components.keeping import backup
 from components.postgres import Address
 from pipelines import servers
 
@@ -51,6 +54,67 @@ def answers() -> bool | None:
             return True
     except AthanorError:
         return False
+
+
+def dump(folder: Path) -> list[Path]:
+    """A file per database, as pg_restore reads it; none where the home names no PostgreSQL.
+
+    Raises:
+        ResourceError: pg_dump is missing, or cannot do it.
+    """
+    if (there := postgres.address()) is None:
+        return []
+    program = _program("pg_dump")
+    made = []
+    for name in postgres.DATABASES.values():
+        file = folder / f"{name}.dump"
+        where = ["--host", there.host, "--port", str(there.port), "--username", there.user]
+        done = subprocess.run(
+            [program, *where, "--no-password", "--format", "custom", "--file", file, name],
+            env={**os.environ, "PGPASSFILE": str(postgres.password_file())},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ResourceError(
+                f"{name} could not be copied: {(done.stderr.strip().splitlines() or [''])[-1]}",
+                f"with a pg_dump as new as the server at {there.shown}: athanor backup FILE",
+            )
+        made.append(file)
+    return made
+
+
+def restore_lines(home: Path) -> list[str]:
+    """What is still to be done by hand for a home that was put back with its dumps."""
+    dumps = sorted((home / backup.DUMPS).glob("*.dump"))
+    if not dumps:
+        return []
+    lines = ["its databases lie on a PostgreSQL and are not touched; to put them back as well:"]
+    for file in dumps:
+        lines.append(f"  pg_restore --clean --if-exists --no-owner --dbname {file.stem} {file}")
+    return lines
+
+
+def _program(name: str) -> str:
+    """A program of PostgreSQL's: the newest of this machine.
+
+    Raises:
+        ResourceError: there is none.
+    """
+    own = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=_major)
+    found = str(own[-1]) if own else shutil.which(name)
+    if found is None:
+        raise ResourceError(
+            f"{name} is not installed, and without it databases on a PostgreSQL cannot be copied",
+            "install the PostgreSQL client programs (Debian: apt-get install postgresql-client)",
+        )
+    return found
+
+
+def _major(program: Path) -> int:
+    version = program.parent.parent.name
+    return int(version) if version.isdecimal() else 0
 
 
 def _demand_idle(home: Path) -> None:

@@ -68,6 +68,8 @@ def build(folder: Path) -> None:
 
 def install(home: Path) -> None:
     """Give a home the databases that it lacks; a database that is there is left alone."""
+    if postgres.address():
+        return
     paths = {name: home / name / f"{name}.db" for name in STORES}
     if all(path.is_file() for path in paths.values()):
         return

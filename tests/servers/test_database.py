@@ -1,14 +1,16 @@
 """`--database`: three databases of one server, no password anywhere, and one line per trouble."""
 
 import stat
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from components import mlflow_store, postgres, project
-from components.errors import IntegrityError, ServiceUnreachable, UsageError
-from pipelines import database, reaping, servers, studies, templates
+from components.errors import IntegrityError, ResourceError, ServiceUnreachable, UsageError
+from pipelines import database, doctor, reaping, servers, status, studies, templates
+from tests.pipelines.small_project import Said
 from tests.servers import postgres_server
 from tests.servers.postgres_server import PASSWORD, USER, Server
 
@@ -142,3 +144,70 @@ def test_a_search_on_it_is_shared_taken_over_and_reaped_as_in_a_file(server: Ser
     assert reaping.optuna() == 1
     studies.drop("a")
     assert not (project.home() / "optuna").exists()
+
+
+def test_status_and_doctor_know_it(server: Server, home: Path) -> None:
+    def told() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        found = [(one.name, one.state) for one in status.services(home)]
+        return found, [(one.name, one.level) for one in doctor._stores()]
+
+    database.use(server.name, str)
+    assert told() == ([("postgresql", "up")], [("postgresql", "ok")])
+    postgres.remember(postgres.parsed("127.0.0.1:1"))
+    assert told() == ([("postgresql", "down")], [("postgresql", "bad")])
+
+
+def test_a_backup_holds_the_databases(
+    server: Server, tmp_path: Path, said: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_program", lambda name: str(postgres_server.wheel() / name))
+    database.use(server.name, str)
+    assert said("backup", str(tmp_path / "copy.tgz")).code == 0
+    with tarfile.open(tmp_path / "copy.tgz") as copy:
+        names = [name for name in copy.getnames() if name.startswith("postgres/")]
+    assert names == [f"postgres/{name}.dump" for name in postgres.DATABASES.values()]
+    restored = said("restore", str(tmp_path / "copy.tgz"), "--replace")
+    assert restored.code == 0
+    assert restored.out.count("pg_restore --clean --if-exists") == 3
+
+
+def test_a_backup_without_the_programs_for_it_is_refused(
+    server: Server, tmp_path: Path, said: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.use(server.name, str)
+    monkeypatch.setattr(Path, "glob", lambda *_: iter(()))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    refused = said("backup", str(tmp_path / "copy.tgz"))
+    assert refused.code == 7
+    assert "postgresql-client" in refused.err
+    assert not (tmp_path / "copy.tgz").exists()
+
+
+def test_servers_that_serve_files_are_stopped_first(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "running", lambda _home: servers.Servers())
+    with pytest.raises(ResourceError, match="athanor down"):
+        database.use(server.name, str)
+
+
+def test_prefect_and_mlflow_serve_it_and_no_process_shows_the_password(home: Path) -> None:
+    """On a PostgreSQL of the system: Prefect wants its extension pg_trgm."""
+    with postgres_server.running(postgres_server.system()) as own:
+        database.use(own.name, str)
+        up = servers.up(home, say=print)
+        try:
+            assert up.servers.mlflow
+            assert up.servers.prefect
+            for one in (up.servers.mlflow, up.servers.prefect):
+                words = Path(f"/proc/{one.pid}/cmdline").read_text()
+                assert PASSWORD not in words
+                assert PASSWORD not in (home / "logs").joinpath("mlflow.log").read_text()
+            [(tables,)] = postgres.rows(
+                "prefect", "SELECT count(*) FROM information_schema.tables WHERE table_name='flow'"
+            )
+            assert tables == 1
+            assert {one.state for one in status.services(home)} == {"up"}
+        finally:
+            servers.down(home)
+        assert not (home / "mlflow" / "mlflow.db").exists()
