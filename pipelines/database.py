@@ -2,12 +2,14 @@
 
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
-from components import postgres, project
-from components.errors import AthanorError, ResourceError
+from components import mlflow_store, postgres, project
+from components.errors import AthanorError, ResourceError, UsageError
 from components.keeping import backup
 from components.postgres import Address
 from pipelines import servers
@@ -18,14 +20,17 @@ Say = Callable[[str], None]
 def use(text: str, say: Say) -> Address:
     """Three databases with their tables at `HOST[:PORT]`, remembered in the home.
 
-    What lies in the home's files stays there and is not read any more.
+    Runs that lie in the home's files stay there and are not read any more.
 
     Raises:
-        As `postgres.connected`; ResourceError: servers or runs of the home are at work.
+        As `postgres.connected`; ResourceError: servers or runs of the home are at work;
+        UsageError: the home has versions.
     """
     there, before = postgres.parsed(text), postgres.address()
     if there != before:
         _demand_idle(project.home())
+    if before is None:
+        _demand_no_version(project.home())
     for name in postgres.make(there):
         say(f"database {name} made at {there.shown}")
     postgres.examine(there)
@@ -132,9 +137,22 @@ def _demand_idle(home: Path) -> None:
         )
 
 
+def _demand_no_version(home: Path) -> None:
+    """Raises UsageError where stored results name versions that the new registry would not have."""
+    file = home / "mlflow" / mlflow_store.DATABASE
+    if not file.is_file():
+        return
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)) as asked:
+        [versions] = asked.execute("SELECT count(*) FROM model_versions").fetchone()
+    if versions:
+        raise UsageError(
+            f"the registry in {file} holds {versions} versions, and none of them moves along",
+            "begin in a home of its own: ATHANOR_HOME=FOLDER athanor up --database HOST",
+        )
+
+
 def _tables(there: Address, say: Say) -> None:
     """MLflow's and Optuna's tables; Prefect's server makes its own when it starts."""
-    from components import mlflow_store
     from components.history import database
     from components.study import storage
 

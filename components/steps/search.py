@@ -218,6 +218,8 @@ def _one(held: "Study", values: dict[str, Any] | None, task: Task) -> None:
 
 def _take(study: "Shared", claimed: "Claimed", task: Task) -> None:
     """Run a trial, or the rest of it, to its end, and record it; others work on theirs."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
     here = workspace.current()
     label = f"trial {claimed.number + 1}"
     checkpoints = here.step / "trials" / claimed.checkpoints
@@ -226,8 +228,12 @@ def _take(study: "Shared", claimed: "Claimed", task: Task) -> None:
         here.progress(share, 1, f"{label}: {text}")
 
     say(0.0, "begins")
-    ended = trials.run(task, claimed.trial, checkpoints, say)
-    study.tell(claimed, ended.state, ended.value)
+    try:
+        ended = trials.run(task, claimed.trial, checkpoints, say)
+        study.tell(claimed, ended.state, ended.value)
+    except UpdateFinishedTrialError:  # our lock was lost with its server: another one ended it
+        claimed.release()
+        return
     shutil.rmtree(checkpoints, ignore_errors=True)
     say(1.0, ended.state)
     params = claimed.trial.params

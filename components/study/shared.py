@@ -106,9 +106,15 @@ class Shared:
 
     def _orphan(self) -> Claimed | None:
         """A trial whose holder is dead, to go on with."""
-        for dead in drawing.running(self._study):
-            release = self._take(dead.number)
+        for number in [trial.number for trial in drawing.running(self._study)]:
+            release = self._take(number)
             if release is None:
+                continue
+            dead = next(
+                (each for each in drawing.running(self._study) if each.number == number), None
+            )
+            if dead is None:  # its holder ended it between the look and the lock
+                release()
                 continue
             if not dead.user_attrs.get(DRAWN):  # it died while it was drawn: nobody worked on it
                 drawing.bury(self._study, dead)

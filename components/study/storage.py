@@ -6,8 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import OperationalError
 
 from components import databases, files, postgres, project
+from components.errors import ServiceUnreachable
 from components.study.locks import FileLocks, Locks, ServerLocks
 
 
@@ -17,13 +20,21 @@ def opened() -> Iterator[optuna.storages.RDBStorage]:
 
     Raises:
         IntegrityError: the file is damaged.
+        ServiceUnreachable: the server went away.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     there = postgres.address()
-    storage = _on(there.url("optuna")) if there else _in(database())
+    storage = _on(there) if there else _in(database())
     try:
         yield storage
+    except (StorageInternalError, OperationalError) as error:
+        if there is None:
+            raise
+        raise ServiceUnreachable(
+            f"the studies' database at {there.shown} went away: {str(error).splitlines()[0][:200]}",
+            "when it answers: athanor resume",
+        ) from error
     finally:
         storage.remove_session()
         storage.engine.dispose()
@@ -51,8 +62,11 @@ def _in(database: Path) -> optuna.storages.RDBStorage:
         )
 
 
-def _on(url: str) -> optuna.storages.RDBStorage:
+def _on(there: postgres.Address) -> optuna.storages.RDBStorage:
     """Connections are asked whether they live: a server that was started again is no error."""
+    url = there.url("optuna")
+    with postgres.connected(there, postgres.DATABASES["optuna"]):
+        pass  # or it says why not
     with ServerLocks(url).alone("open"):
         return optuna.storages.RDBStorage(
             url, engine_kwargs={"pool_pre_ping": True, "pool_size": 2}

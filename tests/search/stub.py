@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 EPOCHS, EPOCH_STEPS = 4, 5
 STEPS = EPOCHS * EPOCH_STEPS
-STEP_S = 0.02
+STEP_S = float(os.environ.get("STUB_STEP_S", "0.02"))
 
 
 class Outcome(NamedTuple):

@@ -32,12 +32,14 @@ CONFIG = SearchConfig(trials=9, space=SPACE, pruning=None)
 class Workers:
     """Processes that search side by side; a dead one's place is taken by a new one."""
 
-    def __init__(self, folder: Path, number: int, *without: str) -> None:
-        self.folder, self.without = folder, without
+    def __init__(
+        self, folder: Path, number: int, *without: str, config: SearchConfig = CONFIG
+    ) -> None:
+        self.folder, self.without, self.config = folder, without, config
         self.processes = {str(place): self._start(str(place)) for place in range(number)}
 
     def _start(self, place: str) -> subprocess.Popen:
-        records = {"data": DATA, "base": BASE, "config": CONFIG}
+        records = {"data": DATA, "base": BASE, "config": self.config}
         given = {name: record.model_dump(mode="json") for name, record in records.items()}
         words = ["work", str(self.folder / "workers" / place), json.dumps(given), *self.without]
         return subprocess.Popen([sys.executable, "-m", "tests.search.stub", *words], cwd=ROOT)
@@ -46,7 +48,12 @@ class Workers:
         """Kill one at work at a random moment; a new one takes its place."""
         before = len(steps(self.folder))
         await_(lambda: len(steps(self.folder)) >= before + chance.randrange(1, 30))
-        at_work = [place for place, each in self.processes.items() if each.poll() is None]
+        training = {pid for *_, pid in steps(self.folder)[before:]}
+        at_work = [
+            place
+            for place, each in self.processes.items()
+            if each.poll() is None and each.pid in training
+        ]
         if at_work:
             place = chance.choice(at_work)
             self.processes[place].kill()
@@ -73,9 +80,9 @@ def steps(folder: Path) -> list[tuple[str, int, float, int]]:
         return []
 
 
-def chosen(folder: Path) -> SearchResult:
+def chosen(folder: Path, config: SearchConfig = CONFIG) -> SearchResult:
     with workspace.opened(folder):
-        return step.choose(DATA, BASE, CONFIG)
+        return step.choose(DATA, BASE, config)
 
 
 @pytest.mark.slow

@@ -3,17 +3,21 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from components import study
+from components import study, trials, workspace
 from components.space import Values
+from components.steps import search as step
 from components.study import Plan, drawing, shared, storage
 from components.study.locks import FileLocks
 from components.study.shared import Claimed, Shared
+from components.trials import SearchConfig
 from pipelines import reaping
+from tests.search import test_parallel, test_search
 
 SPACE = {"lr": Values(low=1e-3, high=1.0, log=True), "width": Values(low=2, high=64)}
 FIRST = [{"lr": 0.5, "width": 3}]
@@ -68,6 +72,23 @@ def test_a_dead_workers_trial_is_the_next_one_with_its_values_and_checkpoints() 
         assert again.checkpoints == dead.checkpoints != alive.checkpoints
         other.tell(again, "complete", 0.1)
         assert other.facts() == {"workers": 1, "taken_over": 1}
+
+
+def test_a_trial_that_ends_between_the_look_and_the_lock_is_not_taken_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with joined(2) as one, joined(2) as other:
+        mine = claimed(one)
+        real = Shared._take
+
+        def ends_first(self: Shared, number: int) -> object:
+            if self is other and number == mine.trial.number:
+                one.tell(mine, "complete", 0.5)
+            return real(self, number)
+
+        monkeypatch.setattr(Shared, "_take", ends_first)
+        assert claimed(other).number == 1
+        assert one.facts()["taken_over"] == 0
 
 
 def test_a_trial_that_kills_its_process_at_one_place_again_and_again_is_failed() -> None:
@@ -172,3 +193,21 @@ def test_control_without_the_lock_there_is_one_too_many(monkeypatch: pytest.Monk
         claimed(one)
         beside.join()
         assert states() == [TrialState.RUNNING, TrialState.RUNNING]
+
+
+def test_who_lost_its_trial_to_another_takes_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a restart of the PostgreSQL that kept the locks."""
+
+    def another_ends_it(task: object, trial: optuna.Trial, *_: object) -> trials.Ended:
+        if trial.number == 0:
+            trial.study.tell(trial, 0.9)
+        return trials.Ended("complete", 0.5)
+
+    monkeypatch.setattr(trials, "run", another_ends_it)
+    config = SearchConfig(trials=2, space=test_search.SPACE)
+    with workspace.opened(tmp_path):
+        task = (test_parallel.DATA, test_search.BASE, config)
+        assert step.work(*task) == step.Worked(trials=2)
+        assert len(step.choose(*task).trials) == 2

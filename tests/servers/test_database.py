@@ -191,6 +191,16 @@ def test_servers_that_serve_files_are_stopped_first(
         database.use(server.name, str)
 
 
+def test_a_home_with_versions_keeps_its_registry(server: Server) -> None:
+    client = mlflow_store.client()
+    client.create_registered_model("a")
+    before = client.create_model_version("a", source="s3://a/b", run_id=None)
+    with pytest.raises(UsageError, match=r"holds 1 versions.*ATHANOR_HOME"):
+        database.use(server.name, str)
+    client.delete_model_version("a", before.version)
+    assert postgres.address() is None
+
+
 def test_prefect_and_mlflow_serve_it_and_no_process_shows_the_password(home: Path) -> None:
     """On a PostgreSQL of the system: Prefect wants its extension pg_trgm."""
     with postgres_server.running(postgres_server.system()) as own:
