@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from components import databases, files, processes, project
+from components import databases, files, postgres, processes, project
 from components.errors import IntegrityError
 from components.keeping import moved
 
@@ -67,7 +67,9 @@ def apply_settings() -> None:
 
 
 def embedded_uri() -> str:
-    """The tracking URI of the SQLite file in the home."""
+    """The tracking URI of the home's own store: a SQLite file, or the PostgreSQL that was named."""
+    if there := postgres.address():
+        return there.url("mlflow")
     return f"{SCHEME}{project.home() / 'mlflow' / DATABASE}"
 
 
@@ -157,6 +159,8 @@ def create_template(target: Path) -> None:
 
 def artifact_location(uri: str, experiment: str) -> str | None:
     """Where an experiment's files go: beside an embedded database; a server decides for itself."""
+    if uri == embedded_uri():
+        return str(project.home() / "mlflow" / "artifacts" / experiment)
     if not uri.startswith(SCHEME):
         return None
     folder = Path(unquote(uri.removeprefix(SCHEME))).parent / "artifacts" / experiment

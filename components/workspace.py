@@ -16,6 +16,9 @@ from typing import Any
 
 from components import files
 
+WORKERS = "workers"
+"""Where the folders of those lie who work on one step side by side."""
+
 
 class Workspace:
     """Folder for scratch files plus the step's journal."""
@@ -24,6 +27,11 @@ class Workspace:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.journal = folder / "journal.jsonl"
+
+    @property
+    def step(self) -> Path:
+        """The folder of the step, named by its key: each of several workers has one inside it."""
+        return self.folder.parent.parent if self.folder.parent.name == WORKERS else self.folder
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Record values of one training step or of the whole; names such as `train/loss`."""

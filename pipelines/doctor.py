@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from components import project
+from components import postgres, project
 from components.errors import AthanorError
 from components.keeping import layouts, moved
 from components.records import Record
@@ -159,6 +159,9 @@ def _stores() -> Iterator[Finding]:
     if (place := moved.recorded(home)) is not None and place != home:
         found = f"its files are recorded at {place}, the home lies at {home}"
         yield Finding(name="mlflow files", level="warn", found=found, fix="athanor models")
+    if there := postgres.address():
+        yield _postgresql(there)
+        return
     for name in templates.STORES:
         path = home / name / f"{name}.db"
         if not path.is_file():
@@ -175,6 +178,15 @@ def _stores() -> Iterator[Finding]:
         else:
             size = f"{path.stat().st_size / 1e6:.1f} MB"
             yield Finding(name=name, level="ok", found=f"database whole, {size}")
+
+
+def _postgresql(there: postgres.Address) -> Finding:
+    """The server of the home: it lets us in, and knows no layout that we do not."""
+    try:
+        postgres.examine(there)
+    except AthanorError as error:
+        return Finding(name="postgresql", level="bad", found=error.message, fix=error.remedy)
+    return Finding(name="postgresql", level="ok", found=f"three databases at {there.shown}")
 
 
 def _damage(path: Path) -> str:

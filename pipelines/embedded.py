@@ -24,7 +24,7 @@ import urllib.request
 from pathlib import Path
 from typing import IO, Any
 
-from components import databases, files, processes
+from components import databases, files, postgres, processes
 from components.errors import ResourceError, ServiceUnreachable
 from components.records import Record
 from pipelines import kernel, templates
@@ -190,7 +190,8 @@ def log(home: Path) -> Path:
 
 def migration(home: Path) -> dict[str, str]:
     """Skip Prefect's migrations where the home's own database is known to be up to date."""
-    elsewhere = "PREFECT_API_DATABASE_CONNECTION_URL" in os.environ
+    named = "PREFECT_API_DATABASE_CONNECTION_URL" in os.environ
+    elsewhere = named or postgres.address() is not None
     known = not elsewhere and templates.current(home, "prefect")
     return {"PREFECT_API_DATABASE_MIGRATE_ON_START": "false"} if known else {}
 

@@ -40,9 +40,10 @@ class Engines(NamedTuple):
 @contextmanager
 def running(screen: Screen) -> Iterator[Engines]:
     """Engines for one run: the servers that are up, else an embedded Prefect of its own."""
-    from pipelines import embedded, outages, servers, templates
+    from pipelines import database, embedded, outages, servers, templates
 
     begun = time.monotonic()
+    database.demand()
     home = project.home()
     templates.install(home)
     if not templates.fresh(templates.folder()):

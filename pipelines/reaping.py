@@ -8,14 +8,14 @@ the tracker does it. Nothing heavy is imported here before there is something to
 import json
 import os
 import socket
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import processes, project
+from pipelines import studies
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -105,24 +105,11 @@ def prefect() -> int:
 
 def optuna() -> int:
     """Fail the trials of dead searches; gives the number of studies that had any."""
-    database = project.home() / "optuna" / "optuna.db"
-    if not (names := _at_work(database)):
+    if not (names := studies.at_work()):
         return 0
     from components import study
 
     return study.bury(names)
-
-
-def _at_work(database: Path) -> list[str]:
-    """Studies with a running trial, asked of the file itself: Optuna's import takes a second."""
-    if not database.is_file():
-        return []
-    question = (
-        "SELECT DISTINCT study_name FROM studies JOIN trials USING (study_id)"
-        " WHERE trials.state = 'RUNNING'"
-    )
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)) as asked:
-        return [name for (name,) in asked.execute(question)]
 
 
 def mlflow() -> int:

@@ -114,7 +114,9 @@ def _lines(report: Report) -> Iterator[str]:
         best, found = outcome.searched, outcome.searched.trials
         winner = max(found, key=lambda trial: trial.value if trial.value is not None else -1)
         chosen = ", ".join(f"{k} {_short(v)}" for k, v in winner.params.items())
-        yield f"search     best of {len(found)} trials: {best.value:.4f}   ({chosen})"
+        workers = best.made.facts.get("workers", 1) if best.made else 1
+        by = f" by {workers} workers" if workers > 1 else ""
+        yield f"search     best of {len(found)} trials{by}: {best.value:.4f}   ({chosen})"
     yield f"finetune   {_named(outcome.finetuned.scores)}"
     yield ""
     yield from _scored(report)

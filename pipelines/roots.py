@@ -74,8 +74,9 @@ def _empty() -> bool:
     Raises:
         IntegrityError: it did exist, and is gone or damaged: nobody knows what its versions need.
     """
-    embedded = mlflow_store.tracking_uri() == mlflow_store.embedded_uri()
-    return embedded and not mlflow_store.exists(project.home() / "mlflow" / mlflow_store.DATABASE)
+    uri = mlflow_store.tracking_uri()
+    in_file = uri == mlflow_store.embedded_uri() and uri.startswith(mlflow_store.SCHEME)
+    return in_file and not mlflow_store.exists(project.home() / "mlflow" / mlflow_store.DATABASE)
 
 
 def of_ledger(roots: Roots) -> None:

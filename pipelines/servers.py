@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from components import files, mlflow_store
+from components import files, mlflow_store, postgres
 from components.keeping import moved
 from components.records import Record
 from pipelines import kernel, starting, templates
@@ -105,10 +105,11 @@ def running(home: Path) -> Servers | None:
 def environment(home: Path) -> dict[str, str]:
     """What makes the plain `mlflow`, `prefect` and `optuna` commands work on this home's stores."""
     found = running(home) or Servers()
-    embedded = f"{mlflow_store.SCHEME}{home / 'mlflow' / mlflow_store.DATABASE}"
+    there = postgres.address()
+    studies = there.url("optuna") if there else f"sqlite:///{home / 'optuna' / 'optuna.db'}"
     own = {
-        "MLFLOW_TRACKING_URI": found.mlflow.url if found.mlflow else embedded,
-        "OPTUNA_STORAGE": f"sqlite:///{home / 'optuna' / 'optuna.db'}",
+        "MLFLOW_TRACKING_URI": found.mlflow.url if found.mlflow else mlflow_store.embedded_uri(),
+        "OPTUNA_STORAGE": studies,
     }
     values = {name: chosen(name) or value for name, value in own.items()}
     if named := chosen("PREFECT_API_URL"):

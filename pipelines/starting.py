@@ -147,7 +147,7 @@ def _start_mlflow(home: Path, port: int) -> int:
     """MLflow's own command; artifacts are read and written beside the database, not through it."""
     _demand_plugin()
     names = ("127.0.0.1", "localhost")
-    database = f"{mlflow_store.SCHEME}{home / 'mlflow' / mlflow_store.DATABASE}"
+    database = mlflow_store.embedded_uri()
     options = {
         "--backend-store-uri": database,
         "--registry-store-uri": f"athanor+{database}",

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from components import mlflow_store, processes, project
+from components import mlflow_store, postgres, processes, project
 from components.errors import ServiceUnreachable
 from components.records import Record
 from components.tracking.unshipped import Trouble, Waiting, troubles, waiting
@@ -31,7 +31,7 @@ class Service(Record):
     """A server that this home's runs use."""
 
     name: str
-    """`mlflow` or `prefect`, or `embedded prefect`."""
+    """`mlflow` or `prefect`, or `embedded prefect`, or `postgresql`."""
     state: Literal["up", "frozen", "failing", "down"]
     """frozen: it is there and says nothing; failing: it answers with an error."""
     url: str
@@ -103,7 +103,7 @@ def services(home: Path) -> tuple[Service, ...]:
             found.append((name, url.rstrip("/"), path, ""))
     with ThreadPoolExecutor(max_workers=max(1, len(found))) as threads:
         states = list(threads.map(lambda one: _state(one[1] + one[2], one[3]), found))
-    return tuple(
+    asked = tuple(
         Service(
             name=name,
             state=state,
@@ -113,6 +113,10 @@ def services(home: Path) -> tuple[Service, ...]:
         )
         for (name, url, _, owner), state in zip(found, states, strict=True)
     )
+    if there := postgres.address():
+        state = "up" if postgres.listens(there, TIMEOUT_S) else "down"
+        asked += (Service(name="postgresql", state=state, url=there.shown, pid=None),)
+    return asked
 
 
 def working() -> tuple[Work, ...]:

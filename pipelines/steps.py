@@ -19,7 +19,7 @@ from components.launch import Launch
 from components.records import Record, content
 from components.steps.rescore import Champion
 from components.tracking.tracker import Status, Tracker
-from pipelines import child, outages, places
+from pipelines import child, outages, places, searching
 from pipelines.config import RunConfig
 from pipelines.holding import Held
 from pipelines.keys import (
@@ -74,7 +74,7 @@ TIMES_INPUTS = 3
 """What a step writes, as a multiple of what it reads: a result beside what it was before, and
 once more while it takes its place. A training knows its checkpoints better and asks itself."""
 
-SCRATCH = ("checkpoints", "compress", "champion")
+SCRATCH = ("checkpoints", "compress", "champion", "trials", "workers")
 """What a step needs only until it is done; its journal and reports stay."""
 
 
@@ -114,10 +114,18 @@ def in_child(
 ) -> Record:
     """The record of a step that a child of this process executes, on the devices that it wants."""
     wanted = of(resources, call.name)
-    with places.held(wanted, watch) as held:
-        devices = held.devices if wanted.gpus else None
-        launch = Launch(processes=wanted.ranks, strategy=wanted.strategy, devices=devices)
-        return child.run(call.entry, call.arguments, _folder(key), watch, launch)
+
+    def run(
+        entry: str, arguments: dict[str, Any], folder: Path, look: Callable[[], None]
+    ) -> Record:
+        with places.held(wanted, look) as held:
+            devices = held.devices if wanted.gpus else None
+            launch = Launch(processes=wanted.ranks, strategy=wanted.strategy, devices=devices)
+            return child.run(entry, arguments, folder, look, launch)
+
+    if wanted.parallel > 1:
+        return searching.search(run, call.arguments, _folder(key), wanted.parallel, watch)
+    return run(call.entry, call.arguments, _folder(key), watch)
 
 
 class Runner(Planner):

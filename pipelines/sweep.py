@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components import files, leases, project
+from components import leases, project
 from components.records import Record
-from pipelines import roots
+from pipelines import roots, studies
 from pipelines.roots import Roots, when
 from pipelines.things import (
     TRASH,
@@ -20,8 +20,6 @@ from pipelines.things import (
     all_but_results,
     results,
     size_bytes,
-    studies_database,
-    study_lock,
 )
 
 DAY_S = 86400.0
@@ -194,7 +192,7 @@ def _free(found: Found) -> None:
     for path in found.paths:
         _remove(path)
     if found.kind == "study":
-        _drop_study(found.name)
+        studies.drop(found.name)
 
 
 def _remove(path: Path) -> None:
@@ -207,22 +205,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(aside)
     else:
         path.unlink(missing_ok=True)
-
-
-def _drop_study(name: str) -> None:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    database = studies_database()
-    with files.locked(study_lock(name)):
-        storage = optuna.storages.RDBStorage(
-            f"sqlite:///{database}", engine_kwargs={"connect_args": {"timeout": 60}}
-        )
-        try:
-            optuna.delete_study(study_name=name, storage=storage)
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
 
 
 def _left_alone() -> dict[str, int]:

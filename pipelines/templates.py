@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from components import files, mlflow_store
+from components import files, mlflow_store, postgres
 from components.errors import ResourceError
 
 STORES = ("prefect", "mlflow", "optuna")
@@ -68,6 +68,8 @@ def build(folder: Path) -> None:
 
 def install(home: Path) -> None:
     """Give a home the databases that it lacks; a database that is there is left alone."""
+    if postgres.address():
+        return
     paths = {name: home / name / f"{name}.db" for name in STORES}
     if all(path.is_file() for path in paths.values()):
         return
@@ -116,6 +118,8 @@ def prefect_settings(home: Path) -> dict[str, str]:
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     }
+    if there := postgres.address():
+        settings["PREFECT_API_DATABASE_CONNECTION_URL"] = there.url("prefect")
     return {name: os.environ.get(name, value) for name, value in settings.items()}
 
 

@@ -1,6 +1,5 @@
 """What the home holds that could be freed: each kind found on the disk, with who needs it."""
 
-import sqlite3
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from components import files, objects, project
-from pipelines import roots
+from pipelines import roots, studies
 from pipelines.roots import Roots
 
 TRASH = ".trash-"
@@ -68,11 +67,11 @@ def _workspaces(kept: Reasons) -> Iterator[Found]:
 
 def _studies(kept: Reasons) -> Iterator[Found]:
     """Optuna's studies, named by the key of their search and its inputs."""
-    for name, used in _study_times():
+    for name, last in studies.last_uses():
         why = _of_result(name.partition("-")[0], kept)
-        if files.is_locked(study_lock(name)):
+        if studies.held(name):
             why.append("a search holds it")
-        yield Found("study", name, (), used, why)
+        yield Found("study", name, (), _seconds(last), why)
 
 
 def _notes() -> Iterator[Found]:
@@ -140,35 +139,10 @@ def _of_result(key: str, kept: Reasons) -> list[str]:
     return why
 
 
-def _study_times() -> list[tuple[str, float]]:
-    """Name and last time of each study, read without Optuna."""
-    database = studies_database()
-    if not database.is_file():
-        return []
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)
-    try:
-        rows = connection.execute(
-            "SELECT study_name, MAX(COALESCE(datetime_complete, datetime_start)) FROM studies "
-            "LEFT JOIN trials ON trials.study_id = studies.study_id GROUP BY study_name"
-        ).fetchall()
-    except sqlite3.DatabaseError:  # not made yet, or damaged: the doctor says so
-        return []
-    finally:
-        connection.close()
-    return [(name, _seconds(last)) for name, last in rows]
-
-
-def _seconds(moment: str | None) -> float:
+def _seconds(moment: str | datetime | None) -> float:
     """Local time of a trial as Optuna writes it; a study without a trial is as old as can be."""
-    return datetime.fromisoformat(moment).timestamp() if moment else 0.0
-
-
-def study_lock(name: str) -> Path:
-    return project.home() / "optuna" / "locks" / f"{name}.lock"
-
-
-def studies_database() -> Path:
-    return project.home() / "optuna" / "optuna.db"
+    known = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
+    return known.timestamp() if known else 0.0
 
 
 def _entries(name: str, folders: bool = False) -> list[Path]:

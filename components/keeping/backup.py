@@ -15,7 +15,7 @@ import secrets
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,15 @@ PASSING = ("locks", "servers.json", "upgrades", "objects/verified", "prefect/emb
 """No state: locks, processes, copies of earlier layouts, and marks that hold for one disk."""
 SUFFIXES = (".lock", ".part", "-wal", "-shm", "-journal")
 SQLITE = b"SQLite format 3\x00"
+DUMPS = "postgres"
+"""Folder of what a server's databases held, as pg_restore reads it."""
+
+Dump = Callable[[Path], list[Path]]
+
+
+def _nothing(folder: Path) -> list[Path]:
+    """The home keeps nothing on a server."""
+    return []
 
 
 class Saved(Record):
@@ -49,8 +58,11 @@ class Saved(Record):
     layout: int
 
 
-def save(home: Path, target: Path, inside: bool = False) -> Saved:
+def save(home: Path, target: Path, inside: bool = False, dump: Dump = _nothing) -> Saved:
     """Write a copy of the home to a file that does not exist yet, whole or not at all.
+
+    `dump` writes into a folder what the home keeps on a server: it is copied at the moment at
+    which databases are.
 
     Raises:
         IntegrityError: a database of the home is damaged.
@@ -70,7 +82,7 @@ def save(home: Path, target: Path, inside: bool = False) -> Saved:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(target, 0o600) as temporary:
-            manifest = _write(home, temporary, header)
+            manifest = _write(home, temporary, header, dump)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise ResourceError(
@@ -86,7 +98,7 @@ def save(home: Path, target: Path, inside: bool = False) -> Saved:
     )
 
 
-def _write(home: Path, target: Path, header: dict[str, Any]) -> dict[str, Any]:
+def _write(home: Path, target: Path, header: dict[str, Any], dump: Dump) -> dict[str, Any]:
     """Write the copy; what it holds, by name."""
     writer = _Writer(home)
     with (
@@ -101,6 +113,8 @@ def _write(home: Path, target: Path, header: dict[str, Any]) -> dict[str, Any]:
         writer.some(path for path in _walk(home, "work") if path.name.endswith(".shipped.json"))
         for name in FIRST:
             writer.some(_walk(home, name))
+        for path in dump(Path(scratch)):
+            writer.file(path, f"{DUMPS}/{path.name}", 0o600)
         databases = [path for path in _walk(home) if _is_database(home, path)]
         copies = {path: _copied(path, Path(scratch)) for path in databases}
         for path, copy in copies.items():

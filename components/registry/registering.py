@@ -179,7 +179,8 @@ def _source(uri: str, model_id: str, location: str) -> str:
     may be another store (mlflow 3.17.2, `SqlAlchemyStore.create_model_version`): there it gets the
     path itself.
     """
-    return location if uri.startswith(mlflow_store.SCHEME) else f"models:/{model_id}"
+    own = uri.startswith(mlflow_store.SCHEME) or uri == mlflow_store.embedded_uri()
+    return location if own else f"models:/{model_id}"
 
 
 def _create_name(client: "MlflowClient", name: str) -> None:

@@ -1,61 +1,156 @@
-"""Search: the recipe whose values did best on validation rows."""
+"""Search: the recipe whose values did best on validation rows.
+
+`search` is one process, whose list of trials never changes. Where several are to work, the same
+search is `open_study`, then `work` in each of them, then `choose`; their list of trials depends
+on who was faster, its length does not, whoever is killed.
+"""
 
 import hashlib
 import json
-import math
+import shutil
 import socket
 import time
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
-
-from components import workspace
+from components import trials, workspace
 from components.artifacts import Made, Prepared, SearchResult, Trial, Weights
-from components.errors import ConfigError, TrainingDiverged
+from components.errors import ConfigError
 from components.files import canonical
 from components.recipe import Recipe
 from components.records import Record
-from components.space import Values, changed, check_space, values_of
+from components.space import Values, changed, check_space
+from components.trials import Pruning, SearchConfig, Task, trial_recipe
 
 if TYPE_CHECKING:
-    import optuna
+    from components.study import Plan, Study
+    from components.study.shared import Claimed, Shared
 
-    from components.study import Study
+__all__ = [
+    "Opened",
+    "Pruning",
+    "SearchConfig",
+    "Values",
+    "Worked",
+    "check_space",
+    "choose",
+    "open_study",
+    "search",
+    "trial_recipe",
+    "work",
+]
 
-__all__ = ["SearchConfig", "Values", "check_space", "search"]
+F = TypeVar("F", bound=Callable[..., Record])
 
-
-class Pruning(Record):
-    """Which trials are stopped early: those below the median of the others at the same epoch."""
-
-    startup_trials: PositiveInt = 10
-    """Complete trials before any is stopped."""
-    warmup: float = Field(default=1 / 3, ge=0, le=1)
-    """Share of a trial's epochs before it can be stopped."""
-    min_trials: PositiveInt = 5
-    """Trials that must have reached the same epoch."""
-
-
-class SearchConfig(Record):
-    """How many trials over which values, and what one trial may cost."""
-
-    trials: PositiveInt
-    space: dict[str, Values]
-    """Dotted paths into the recipe, such as `optimizer.lr`."""
-    seed: NonNegativeInt = 0
-    pruning: Pruning | None = Pruning()
-    """None: every trial runs to its end."""
-    epochs: PositiveInt | None = None
-    """Epochs of one trial, where they are fewer than the recipe's."""
-    max_steps: PositiveInt | None = None
-    """Optimizer steps of one trial."""
-    warm_start: NonNegativeInt = 3
-    """Best trials of the previous search that are tried first."""
+LOOK_S = 0.5
+"""How often who has nothing to do looks for a trial whose holder died."""
 
 
+class Opened(Record):
+    """A study that workers can join."""
+
+    study: str
+    trials: int
+
+
+class Worked(Record):
+    """What one worker did."""
+
+    trials: int
+
+
+class Wanted(NamedTuple):
+    """A search that was looked through: what is searched, what is tried first, which study."""
+
+    task: Task
+    first: list[dict[str, Any]]
+    plan: "Plan"
+
+
+def open_study(
+    data: Prepared,
+    base: Recipe,
+    config: SearchConfig,
+    *,
+    start: Weights | None = None,
+    previous: SearchResult | None = None,
+) -> Opened:
+    """The study of a search, made when absent; workers may join it.
+
+    Raises:
+        ConfigError: the data have no validation rows, or the space does not fit the recipe.
+    """
+    from components.study import shared
+
+    wanted = _wanted(Task(data, base, config, start), previous)
+    with shared.joined(wanted.plan, config.trials) as study:
+        _tell_missing(study.trials, study.seconds())
+    return Opened(study=wanted.plan.name, trials=config.trials)
+
+
+def work(
+    data: Prepared,
+    base: Recipe,
+    config: SearchConfig,
+    *,
+    start: Weights | None = None,
+    previous: SearchResult | None = None,
+) -> Worked:
+    """Take one trial after another until each is finished or in somebody's hands.
+
+    Any number of processes do this side by side. Killed and started again, or not, the trial goes
+    on from its last checkpoint with whoever looks next.
+
+    Raises:
+        ConfigError: the data have no validation rows, or the space does not fit the recipe.
+    """
+    from components.study import shared
+
+    wanted = _wanted(Task(data, base, config, start), previous)
+    with shared.joined(wanted.plan, config.trials) as study:
+        done = 0
+        while claimed := study.claim(_worker(), wanted.first):
+            _take(study, claimed, wanted.task)
+            done += 1
+    return Worked(trials=done)
+
+
+def choose(
+    data: Prepared,
+    base: Recipe,
+    config: SearchConfig,
+    *,
+    start: Weights | None = None,
+    previous: SearchResult | None = None,
+) -> SearchResult:
+    """The result of a search by several workers; what they left undone is done here.
+
+    Raises:
+        ConfigError: the data have no validation rows, or the space does not fit the recipe.
+        TrainingDiverged: no trial came to an end.
+    """
+    from components.study import shared
+
+    began = time.monotonic()
+    wanted = _wanted(Task(data, base, config, start), previous)
+    with shared.joined(wanted.plan, config.trials) as study:
+        while not study.over:
+            if claimed := study.claim(_worker(), wanted.first):
+                _take(study, claimed, wanted.task)
+            else:
+                time.sleep(LOOK_S)
+        found, facts = study.trials, study.facts()
+        _tell_missing(found, study.seconds())
+    return _result(wanted.task, found, began, facts)
+
+
+def _stands_for(*_parts: Callable[..., Record]) -> Callable[[F], F]:
+    """Marks what else may make a step's result: the step's key reaches that code too."""
+    return lambda step: step
+
+
+@_stands_for(open_study, work, choose)
 def search(
     data: Prepared,
     base: Recipe,
@@ -77,6 +172,19 @@ def search(
     from components import study
 
     began = time.monotonic()
+    wanted = _wanted(Task(data, base, config, start), previous)
+    with study.opened(wanted.plan) as held:
+        _tell_missing(held.trials, {})
+        while (done := len(held.trials)) < config.trials:
+            _one(held, wanted.first[done] if done < len(wanted.first) else None, wanted.task)
+        found = held.trials
+    return _result(wanted.task, found, began, {"workers": 1})
+
+
+def _wanted(task: Task, previous: SearchResult | None) -> Wanted:
+    from components.study import Plan
+
+    data, base, config, start = task
     try:
         check_space(base, config.space)
     except ValueError as error:
@@ -86,151 +194,81 @@ def search(
             "a search compares validation rows, the prepared data have none",
             "give the data set a val split, or leave the search out",
         )
-    first = _first(base, config, previous)
-    pruner = _pruner(base, config)
-    name = _name(data, base, config, {"start": start, "previous": previous})
-    direction = base.objective.direction
-    with study.opened(name, config.space, config.seed, direction, pruner) as held:
-        _tell_missing(held.trials)
-        while (done := len(held.trials)) < config.trials:
-            wanted = first[done] if done < len(first) else None
-            _one(held, wanted, (data, base, config, start))
-        trials = held.trials
-    best = _best(trials, direction)
+    name = _name(task, {"start": start, "previous": previous})
+    pruner = trials.pruner(base, config)
+    plan = Plan(name, config.space, config.seed, base.objective.direction, pruner)
+    return Wanted(task, trials.first(base, config, previous), plan)
+
+
+def _one(held: "Study", values: dict[str, Any] | None, task: Task) -> None:
+    """Run one trial to its end, its stop or its failure, and record it."""
+    began = time.monotonic()
+    number, total = len(held.trials), task.config.trials
+    here = workspace.current()
+    trial = held.ask(values)
+
+    def say(share: float, score: str) -> None:
+        here.progress(number + share, total, f"trial {number + 1}: {score}")
+
+    ended = trials.run(task, trial, None, say)
+    held.tell(trial, ended.state, ended.value)
+    _say(held.trials[number], round(time.monotonic() - began, 3))
+    here.progress(number + 1, total, f"trial {number + 1}: {ended.state}")
+
+
+def _take(study: "Shared", claimed: "Claimed", task: Task) -> None:
+    """Run a trial, or the rest of it, to its end, and record it; others work on theirs."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    here = workspace.current()
+    label = f"trial {claimed.number + 1}"
+    checkpoints = here.step / "trials" / claimed.checkpoints
+
+    def say(share: float, text: str) -> None:
+        here.progress(share, 1, f"{label}: {text}")
+
+    say(0.0, "begins")
+    try:
+        ended = trials.run(task, claimed.trial, checkpoints, say)
+        study.tell(claimed, ended.state, ended.value)
+    except UpdateFinishedTrialError:  # our lock was lost with its server: another one ended it
+        claimed.release()
+        return
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    say(1.0, ended.state)
+    params = claimed.trial.params
+    trial = Trial(number=claimed.number, state=ended.state, value=ended.value, params=params)
+    _say(trial, round(time.monotonic() - claimed.began, 3))
+
+
+def _worker() -> str:
+    """Who works here: the host and the folder that is its own."""
+    return f"{socket.gethostname()}/{workspace.current().folder.name}"
+
+
+def _name(task: Task, others: dict[str, Record | None]) -> str:
+    """The study of this step's key and inputs: another code or input is another study."""
+    parts = {"data": task.data.digest, "base": task.base.digest, "config": task.config.digest}
+    parts |= {role: one.digest for role, one in others.items() if one is not None}
+    inputs = hashlib.sha256(canonical(parts)).hexdigest()
+    return f"{workspace.current().step.name}-{inputs[:16]}"
+
+
+def _result(
+    task: Task, found: tuple[Trial, ...], began: float, facts: dict[str, Any]
+) -> SearchResult:
+    best = trials.best(found, task.base.objective.direction)
     return SearchResult(
-        best=changed(base, best.params),
+        best=changed(task.base, best.params),
         value=best.value or 0.0,
-        trials=trials,
+        trials=found,
         made=Made(
             seconds=round(time.monotonic() - began, 3),
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             host=socket.gethostname(),
+            facts=facts,
         ),
     )
-
-
-def _one(
-    held: "Study",
-    wanted: dict[str, Any] | None,
-    task: tuple[Prepared, Recipe, SearchConfig, Weights | None],
-) -> None:
-    """Run one trial to its end, its stop or its failure, and record it."""
-    base, config = task[1], task[2]
-    began = time.monotonic()
-    number = len(held.trials)
-    trial = held.ask(wanted)
-    values: list[float] = []
-    try:
-        recipe = trial_recipe(base, config, trial.params)
-        state = "complete"
-        with closing(_train(trial, task, recipe, number)) as scores:
-            for value in scores:
-                values.append(value)
-                if not math.isfinite(value):
-                    state = "failed"
-                    break
-                if trial.should_prune():
-                    state = "pruned"
-                    break
-    except (TrainingDiverged, ConfigError, ValidationError) as error:
-        state = "failed"
-        trial.set_user_attr("athanor.error", str(error)[:500])
-    better = max if base.objective.direction == "maximize" else min
-    finite = [value for value in values if math.isfinite(value)]
-    if state == "complete" and not finite:
-        state = "failed"
-    held.tell(trial, state, better(finite) if finite and state != "failed" else None)
-    _say(held.trials[number], round(time.monotonic() - began, 3))
-    workspace.current().progress(number + 1, config.trials, f"trial {number + 1}: {state}")
-
-
-def _train(
-    trial: "optuna.Trial",
-    task: tuple[Prepared, Recipe, SearchConfig, Weights | None],
-    recipe: Recipe,
-    number: int,
-) -> Generator[float]:
-    """The validation score of each epoch, reported to the study."""
-    from components.training import session
-
-    data, base, config, start = task
-    metric = f"val/{base.objective.metric}"
-    here = workspace.current()
-    for progress in session.run(data, recipe, start=start):
-        if metric in progress.metrics:
-            value = progress.metrics[metric]
-            if math.isfinite(value):
-                trial.report(value, progress.epoch)
-            done = number + progress.step / progress.total_steps
-            here.progress(done, config.trials, f"trial {number + 1}: {metric} {value:.4f}")
-            yield value
-
-
-def trial_recipe(base: Recipe, config: SearchConfig, params: dict[str, Any]) -> Recipe:
-    """The recipe of one trial: other values, and no more than a trial's budget.
-
-    Raises:
-        ValidationError: the values do not make a recipe together.
-    """
-    recipe = changed(base, params)
-    budget = recipe.budget
-    limits = {
-        "epochs": min(budget.epochs, config.epochs or budget.epochs),
-        "max_steps": min(filter(None, (budget.max_steps, config.max_steps)), default=None),
-    }
-    return recipe.model_copy(update={"budget": budget.model_copy(update=limits)})
-
-
-def _pruner(base: Recipe, config: SearchConfig) -> "optuna.pruners.BasePruner":
-    from components import study
-
-    if config.pruning is None:
-        return study.no_pruner()
-    epochs = min(base.budget.epochs, config.epochs or base.budget.epochs)
-    warmup = math.ceil(epochs * config.pruning.warmup)
-    return study.pruner(config.pruning.startup_trials, warmup, config.pruning.min_trials)
-
-
-def _first(
-    base: Recipe, config: SearchConfig, previous: SearchResult | None
-) -> list[dict[str, Any]]:
-    """What is tried before anything is drawn: the base's values, then the best known ones."""
-    wanted = [values_of(base, config.space)]
-    if previous is not None:
-        complete = [trial for trial in previous.trials if trial.state == "complete"]
-        sign = -1 if base.objective.direction == "maximize" else 1
-        ranked = sorted(complete, key=lambda trial: (sign * (trial.value or 0.0), trial.number))
-        for trial in ranked[: config.warm_start]:
-            inside = trial.params.keys() == config.space.keys() and all(
-                values.holds(trial.params[path]) for path, values in config.space.items()
-            )
-            wanted.append(trial.params if inside else None)
-    found: list[dict[str, Any]] = []
-    for params in wanted:
-        if params is not None and params not in found:
-            found.append(params)
-    return found
-
-
-def _name(
-    data: Prepared, base: Recipe, config: SearchConfig, others: dict[str, Record | None]
-) -> str:
-    """The study of this step's key and inputs: another code or input is another study."""
-    parts = {"data": data.digest, "base": base.digest, "config": config.digest}
-    parts |= {role: one.digest for role, one in others.items() if one is not None}
-    inputs = hashlib.sha256(canonical(parts)).hexdigest()
-    return f"{workspace.current().folder.name}-{inputs[:16]}"
-
-
-def _best(trials: tuple[Trial, ...], direction: str) -> Trial:
-    complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None]
-    if not complete:
-        raise TrainingDiverged(
-            f"none of {len(trials)} trials came to an end",
-            "narrow search.space: lower the highest optimizer.lr",
-        )
-    sign = 1 if direction == "maximize" else -1
-    return max(complete, key=lambda trial: (sign * (trial.value or 0.0), -trial.number))
 
 
 def _say(trial: Trial, seconds: float) -> None:
@@ -239,7 +277,7 @@ def _say(trial: Trial, seconds: float) -> None:
     workspace.current().trial(trial.number, **facts, seconds=seconds)
 
 
-def _tell_missing(trials: tuple[Trial, ...]) -> None:
+def _tell_missing(finished: tuple[Trial, ...], seconds: dict[int, float]) -> None:
     """Say again what a kill kept from the journal: a trial recorded, but not yet said."""
     said = set()
     journal = workspace.current().journal
@@ -251,6 +289,6 @@ def _tell_missing(trials: tuple[Trial, ...]) -> None:
                 continue
             if entry.get("kind") == "trial":
                 said.add(entry["number"])
-    for trial in trials:
+    for trial in finished:
         if trial.number not in said:
-            _say(trial, 0.0)
+            _say(trial, seconds.get(trial.number, 0.0))

@@ -39,13 +39,20 @@ def _up_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--devices", metavar="0,1", help="devices of the worker; all of them without it"
     )
+    parser.add_argument(
+        "--database", metavar="HOST[:PORT]", help="keep the records on this PostgreSQL from now on"
+    )
 
 
 def _up(options: Namespace) -> int:
     from components import project
-    from pipelines import reaping, servers
+    from pipelines import database, reaping, servers
     from pipelines.workers import upkeep
 
+    if options.database:
+        database.use(options.database, _say)
+    else:
+        database.demand()
     named = {"mlflow": options.mlflow_port, "prefect": options.prefect_port}
     ports = {name: port for name, port in named.items() if port is not None}
     home = project.home()

@@ -34,10 +34,11 @@ def _backup_arguments(parser: ArgumentParser) -> None:
 def _backup(options: Namespace) -> int:
     from components import leases, project
     from components.keeping import backup
+    from pipelines import database
 
     home = project.home()
     with leases.using():  # gc waits
-        saved = backup.save(home, Path(options.file))
+        saved = backup.save(home, Path(options.file), dump=database.dump)
     sizes = f"{saved.home_bytes / 1e6:.1f} MB as {saved.size_bytes / 1e6:.1f} MB"
     text = f"{saved.file}: {saved.members} files, {sizes}, layout {saved.layout}"
     answer(options, saved.model_dump(mode="json"), text)
@@ -55,9 +56,12 @@ def _restore(options: Namespace) -> int:
 
     restored = restoring.restore(Path(options.file), project.place(), options.replace)
     upgrades.settle(project.place())
+    from pipelines import database
+
     lines = [f"{restored.home}: {restored.members} files of {restored.made_at}, all verified"]
     if restored.aside:
         lines.append(f"the home that was there is now {restored.aside}")
+    lines += database.restore_lines(project.place())
     answer(options, restored.model_dump(mode="json"), "\n".join(lines))
     return 0
 

@@ -217,7 +217,7 @@ def test_the_other_order_would_leave_results_that_name_nothing(house: House, mon
     def fails(*_paths: Path) -> None:
         raise Killed
 
-    monkeypatch.setattr(sweep, "_drop_study", fails)  # after objects, before results
+    monkeypatch.setattr(sweep.studies, "drop", fails)  # after objects, before results
     age(house.home, 40)
     with pytest.raises(Killed):
         sweep.swept(nothing(), 0, apply=True)

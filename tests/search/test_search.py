@@ -111,7 +111,7 @@ def test_control_one_sampler_for_a_whole_process_goes_astray_after_a_cut(tmp_pat
         return samplers.setdefault(seed, optuna.samplers.TPESampler(seed=seed))
 
     monkeypatch.setattr(study, "_sampler", one_for_all)
-    monkeypatch.setattr(search_step, "_name", lambda *_: workspace.current().folder.name)
+    monkeypatch.setattr(search_step, "_name", lambda *_: workspace.current().step.name)
     short, long = (CONFIG.model_copy(update={"trials": trials}) for trials in (3, 6))
     whole = searched(tmp_path / "whole", long)
     samplers.clear()

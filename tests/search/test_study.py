@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from components import study
 from components.space import Values
-from components.study import Study
+from components.study import Plan, Study, storage
 from pipelines import reaping
 
 SPACE = {"lr": Values(low=1e-3, high=1.0, log=True), "width": Values(low=2, high=64)}
@@ -17,13 +17,13 @@ SPACE = {"lr": Values(low=1e-3, high=1.0, log=True), "width": Values(low=2, high
 
 @contextmanager
 def opened() -> Iterator[Study]:
-    with study.opened("a", SPACE, 3, "maximize", study.no_pruner()) as held:
+    with study.opened(Plan("a", SPACE, 3, "maximize", study.no_pruner())) as held:
         yield held
 
 
 def states() -> list[tuple[TrialState, dict]]:
-    with study._storage(study._database()) as storage:
-        found = optuna.load_study(study_name="a", storage=storage).get_trials()
+    with storage.opened() as store:
+        found = optuna.load_study(study_name="a", storage=store).get_trials()
     return [(trial.state, trial.params) for trial in found]
 
 
@@ -93,9 +93,9 @@ def test_a_kill_between_enqueueing_and_failing_enqueues_once(
 
 def test_a_trial_that_died_before_it_had_all_its_values_is_drawn_again() -> None:
     params = cut_off()
-    with study._storage(study._database()) as storage:
-        found = optuna.load_study(study_name="a", storage=storage)
-        storage.set_trial_user_attr(found.trials[1]._trial_id, study.DRAWN, False)
+    with storage.opened() as store:
+        found = optuna.load_study(study_name="a", storage=store)
+        store.set_trial_user_attr(found.trials[1]._trial_id, study.DRAWN, False)
     # A mark that is false was never set: the trial is in the state of a kill before the mark.
     assert reaping.optuna() == 1
     with opened() as held:
@@ -104,4 +104,4 @@ def test_a_trial_that_died_before_it_had_all_its_values_is_drawn_again() -> None
 
 def test_without_a_store_nothing_is_looked_for() -> None:
     assert reaping.optuna() == 0
-    assert not study._database().exists()
+    assert not storage.database().exists()
