@@ -53,7 +53,7 @@ def test_killed_trials_go_on_where_they_were_and_the_number_is_right(tmp_path: P
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    result = searching.search(arguments(), folder, 2, lambda: None)
+    result = searching.search(child.run, arguments(), folder, 2, lambda: None)
     killer.join(1)
     assert isinstance(result, SearchResult)
     assert len(result.trials) == CONFIG.trials
@@ -79,7 +79,7 @@ def test_killed_trials_go_on_where_they_were_and_the_number_is_right(tmp_path: P
 def test_a_search_that_cannot_be_is_refused_before_any_worker_starts(tmp_path: Path) -> None:
     data = small.prepared().model_copy(update={"rows": {"train": 60}})
     with pytest.raises(ConfigError, match="compares validation rows"):
-        searching.search(arguments(data=data), tmp_path / "key", 2, lambda: None)
+        searching.search(child.run, arguments(data=data), tmp_path / "key", 2, lambda: None)
     assert not (tmp_path / "key" / "workers").exists()
 
 
