@@ -25,6 +25,7 @@ def step(
     name: str, key: str, entry: str, arguments: dict[str, Any], resources: dict[str, Any]
 ) -> State:
     """One step of a run, on this machine; its outcome lies in the step's folder."""
+    process.note(process.mine[0].model_copy(update={"step": name, "key": key}))
     flow_run_id = process.mine[0].flow_run_id
     place = project.home() / "work" / key
     place.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,9 @@ def _outcome(flow_run_id: str, task: Task) -> Outcome:
         wanted = Resources.model_validate(task.resources)
         how = Launch(processes=wanted.ranks, strategy=wanted.strategy, devices=devices)
         with workspace.opened(project.home() / "work" / key):
-            workspace.current().params({"worker": socket.gethostname(), "devices": devices})
+            workspace.current().params(
+                {"worker": socket.gethostname(), "devices": ", ".join(devices) or "cpu"}
+            )
             value = parcels.packed(child.work(entry, given, how))
         return Outcome(flow_run_id=flow_run_id, state="done", value=value)
     except AthanorError as error:

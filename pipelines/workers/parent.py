@@ -11,12 +11,12 @@ from pydantic import ValidationError
 
 from components import project
 from components.errors import AthanorError, ConfigError
-from components.records import Record
 from pipelines import reaping, running, runs
 from pipelines.config import RunConfig, load_run
 from pipelines.running import Asked
 from pipelines.runs import Wishes
 from pipelines.workers import dispatch, process
+from pipelines.workers.submission import Submitted
 
 
 class Named(NamedTuple):
@@ -24,14 +24,6 @@ class Named(NamedTuple):
 
     config: str
     assignments: tuple[str, ...] = ()
-
-
-class Submitted(Record):
-    """A run as somebody asked for it: its config was read and checked there."""
-
-    file: str
-    document: dict[str, Any]
-    wishes: Wishes
 
 
 def execute(run: str, asked: Named | Submitted) -> State:

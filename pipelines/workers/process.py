@@ -17,6 +17,11 @@ class AtWork(Record):
     owner: str
     """Host, boot, number and start of the process."""
     devices: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    """Names of the slots or devices that it holds."""
+    step: str = ""
+    """The step that it executes, and its key."""
+    key: str = ""
     run: str | None = None
     """The run of the home that it works on, once that is known."""
 
