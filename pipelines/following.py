@@ -67,11 +67,19 @@ def execute(asked: Asked, way: Way = "follow") -> Report:
     """
     if way == "here":
         return running.execute(asked)
-    if standing.running(project.home()) is None:
+    if not _worker():
         if way == "detach":
             raise UsageError("no worker is up that would execute the run", "athanor up")
         return running.execute(asked)
     return running.execute(asked, _detached if way == "detach" else _followed)
+
+
+def _worker() -> bool:
+    """Whether this home has a worker; one that `up` started and that is gone is started again."""
+    known = standing.known(project.home())
+    if known is not None:
+        standing.up(project.home(), known.wanted)
+    return known is not None
 
 
 def again(name: str) -> Asked:

@@ -60,6 +60,11 @@ class Asked(NamedTuple):
     """Who executes its steps; None: children of this process."""
 
 
+def run(file: Path, wishes: Wishes) -> Report:
+    """The report of a run; steps whose result is stored are not executed."""
+    return execute(asked(file, wishes))
+
+
 def asked(file: Path, wishes: Wishes) -> Asked:
     """A run of a config file.
 
