@@ -85,10 +85,7 @@ class Asking:
             self._since[one.id] = known.get(one.id, now)
             if now - self._since[one.id] < QUIET_S:
                 continue
-            worker = waiting.worker()
-            places = waiting.held(worker, waiting.keys(waiting.at_work()))
-            what = waiting.reason(one, worker, places)
-            self._tell(f"{one.name if one.key else 'the run'} waits for {what}")
+            self._tell(f"{one.name if one.key else 'the run'} waits for {waiting.now(one)}")
 
     def _unheard(self) -> None:
         if not self._away:

@@ -14,7 +14,7 @@ from components.records import Record
 from pipelines import api, reaping, runs
 from pipelines.api import Api
 from pipelines.runs import RunRecord
-from pipelines.workers import process, queue, standing
+from pipelines.workers import process, queue, standing, waiting
 from pipelines.workers.queue import FlowRun
 
 PATIENCE_S = 30.0
@@ -39,17 +39,17 @@ def cancel(name: str, say: Callable[[str], None] = lambda text: None) -> Cancell
         ServiceUnreachable: it still works after 30 seconds.
     """
     begun = time.monotonic()
-    run, record, waiting = found(name)
-    if waiting is not None:
-        told = _told(waiting)
+    run, record, flow_run = found(name)
+    if flow_run is not None:
+        told = _told(flow_run)
         if record is None and told is not None and told.state == "CANCELLED":
             return Cancelled(run=run, state="queued", seconds=_since(begun))
         if record is not None and record.state != "running":  # it was to go on
             return Cancelled(run=run, state=record.state, seconds=_since(begun))
-    if waiting is None or standing.running(project.home()) is None:
+    if flow_run is None or standing.running(project.home()) is None:
         _signal(run, record)
     say(f"run {run} is asked to stop at a checkpoint")
-    return _stopped(run, waiting, begun)
+    return _stopped(run, flow_run, begun)
 
 
 def found(name: str) -> tuple[str, RunRecord | None, FlowRun | None]:
@@ -64,25 +64,14 @@ def found(name: str) -> tuple[str, RunRecord | None, FlowRun | None]:
     try:
         record = runs.find(name)
     except UsageError:
-        waiting = queued(server, name)
-        if waiting is None:
+        queued = waiting.queued(name)
+        if queued is None:
             raise
-        return waiting.name, runs.load(waiting.name), waiting
+        return queued.name, None, queued
     flow_run = _flow_run(server, record)
     if flow_run is None and record.state != "running":
         raise UsageError(f"run {record.id} is not at work: {record.state}", "athanor runs")
     return record.id, record, flow_run
-
-
-def queued(server: Api | None, name: str) -> FlowRun | None:
-    """The run of this id, or beginning of one, that no worker has begun."""
-    if server is None or not name or name == "latest":
-        return None
-    with suppress(ServiceUnreachable):
-        matching = [one for one in queue.unbegun(server, name) if one.kind == "run"]
-        if len({one.name for one in matching}) == 1:
-            return matching[-1]
-    return None
 
 
 def never_begun(server: Api | None, run: str) -> Mapping[str, Any] | None:
@@ -141,16 +130,16 @@ def _signal(run: str, record: RunRecord | None) -> None:
                 os.kill(pid, signal.SIGTERM)
 
 
-def _stopped(run: str, waiting: FlowRun | None, begun: float) -> Cancelled:
+def _stopped(run: str, flow_run: FlowRun | None, begun: float) -> Cancelled:
     server = api.of(project.home(), PATIENCE_S)
     while time.monotonic() - begun < PATIENCE_S:
         reaping.records()
         record = runs.load(run)
         if record is not None and record.state != "running":
             return Cancelled(run=run, state=record.state, seconds=_since(begun))
-        if record is None and server is not None and waiting is not None:
+        if record is None and server is not None and flow_run is not None:
             with suppress(ServiceUnreachable):
-                now = queue.state(server, waiting.id)
+                now = queue.state(server, flow_run.id)
                 if now is None or now.final:
                     return Cancelled(run=run, state="queued", seconds=_since(begun))
         time.sleep(LOOK_S)

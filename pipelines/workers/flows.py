@@ -16,7 +16,7 @@ from components import disk, project, workspace
 from components.errors import AthanorError, IntegrityError
 from components.launch import Launch
 from pipelines.resources import Resources
-from pipelines.workers import parcels, process
+from pipelines.workers import page, parcels, process
 from pipelines.workers.parcels import Outcome
 
 
@@ -26,6 +26,7 @@ def step(
 ) -> State:
     """One step of a run, on this machine; its outcome lies in the step's folder."""
     process.note(process.mine[0].model_copy(update={"step": name, "key": key}))
+    page.named(name, process.tags())
     flow_run_id = process.mine[0].flow_run_id
     place = project.home() / "work" / key
     place.mkdir(parents=True, exist_ok=True)

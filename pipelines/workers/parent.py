@@ -15,7 +15,7 @@ from pipelines import reaping, running, runs
 from pipelines.config import RunConfig, load_run
 from pipelines.running import Asked
 from pipelines.runs import Wishes
-from pipelines.workers import dispatch, process
+from pipelines.workers import dispatch, page, process, submission
 from pipelines.workers.submission import Submitted
 
 
@@ -56,13 +56,14 @@ def _asked(run: str, asked: Named | Submitted) -> Asked:
     work = process.mine[0]
     name = run or name_of(work.flow_run_id, _created(work.flow_run_id), config.name)
     process.note(work.model_copy(update={"run": name}))
+    page.named(name, submission.tags(config))
     known = runs.load(name)
     if known is None:
         made = Asked(config, wishes, project.root() / file, run_id=name)
     else:
         config = _checked(known.config)
         made = Asked(config, known.wishes, project.root() / known.file, before=known)
-    return made._replace(elsewhere=partial(dispatch.run, config.resources))
+    return made._replace(elsewhere=page.shown(partial(dispatch.run, config.resources)))
 
 
 def _checked(document: dict[str, Any]) -> RunConfig:

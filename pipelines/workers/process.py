@@ -60,3 +60,10 @@ def note(work: AtWork) -> None:
     """Let the worker, and the next one, know what this process executes."""
     mine[:] = [work]
     files.write_json(folder() / f"{work.flow_run_id}.json", work.model_dump(mode="json"))
+
+
+def tags() -> tuple[str, ...]:
+    """Where this process works, as tags of its flow run."""
+    work = mine[0]
+    places = [f"device:{name}" for name in work.devices] or ["device:cpu"]
+    return (f"worker:{processes.host(work.owner)}", *places)

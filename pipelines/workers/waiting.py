@@ -1,15 +1,20 @@
 """What a run or a step waits for, in words: a place, memory, a worker, its time."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from components import project
+from components.errors import ServiceUnreachable
 from components.records import Record
-from pipelines import places, runs
+from pipelines import api, places, runs
 from pipelines.places import Place
 from pipelines.resources import Resources
 from pipelines.runs import RunRecord
-from pipelines.workers import process, standing
+from pipelines.workers import process, queue, standing
 from pipelines.workers.queue import FlowRun
+
+PATIENCE_S = 2.0
+"""A server that answers later is away."""
 
 
 class PlaceAtWork(Record):
@@ -111,6 +116,24 @@ def _held(
         run=of.get(holder.key),
         pid=int(holder.owner.split(" ")[2]),
     )
+
+
+def queued(name: str) -> FlowRun | None:
+    """The run of this id, or of the only one that begins so, that no worker has begun."""
+    server = api.of(project.home(), PATIENCE_S)
+    if server is None or name in ("", "latest"):
+        return None
+    with suppress(ServiceUnreachable):
+        matching = [one for one in queue.unbegun(server, name) if one.kind == "run"]
+        if len({one.name for one in matching}) == 1:
+            return matching[-1]
+    return None
+
+
+def now(flow_run: FlowRun) -> str:
+    """Why a flow run is not executed at this moment."""
+    found = worker()
+    return reason(flow_run, found, held(found, keys(at_work())))
 
 
 def worker() -> standing.Standing | None:
