@@ -6,18 +6,21 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Literal
 
 from components import processes, project
 from components.errors import ServiceUnreachable, UsageError
 from components.records import Record
-from pipelines import api, reaping, runs
+from pipelines import api, outages, reaping, runs
 from pipelines.api import Api
 from pipelines.runs import RunRecord
 from pipelines.workers import process, queue, standing, waiting
 from pipelines.workers.queue import FlowRun
 
 PATIENCE_S = 30.0
+HEARD_S = 5.0
+"""A server that does not take the word by then is passed over: the processes are asked."""
 LOOK_S = 0.2
 MESSAGE = "cancelled by athanor cancel"
 
@@ -40,13 +43,13 @@ def cancel(name: str, say: Callable[[str], None] = lambda text: None) -> Cancell
     """
     begun = time.monotonic()
     run, record, flow_run = found(name)
-    if flow_run is not None:
-        told = _told(flow_run)
-        if record is None and told is not None and told.state == "CANCELLED":
+    told = _told(flow_run) if flow_run is not None else None
+    if told is not None:
+        if record is None and told.state == "CANCELLED":
             return Cancelled(run=run, state="queued", seconds=_since(begun))
         if record is not None and record.state != "running":  # it was to go on
             return Cancelled(run=run, state=record.state, seconds=_since(begun))
-    if flow_run is None or standing.running(project.home()) is None:
+    if told is None or standing.running(project.home()) is None:
         _signal(run, record)
     say(f"run {run} is asked to stop at a checkpoint")
     return _stopped(run, flow_run, begun)
@@ -102,9 +105,11 @@ def _flow_run(server: Api | None, record: RunRecord) -> FlowRun | None:
 def _told(flow_run: FlowRun) -> FlowRun | None:
     """The flow run after Prefect heard of it; None where Prefect is away."""
     server = api.of(project.home())
-    if server is not None:
-        with suppress(ServiceUnreachable):
-            return queue.cancel(server, flow_run.id, MESSAGE)
+    if server is None:
+        return None
+    ask = partial(queue.cancel, server, flow_run.id, MESSAGE)
+    with suppress(ServiceUnreachable):
+        return outages.patiently(ask, lambda text: None, HEARD_S)
     return None
 
 

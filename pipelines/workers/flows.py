@@ -10,7 +10,7 @@ import traceback
 from typing import Any, NamedTuple
 
 from prefect import flow
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed, State
 
 from components import disk, project, workspace
 from components.errors import AthanorError, IntegrityError
@@ -30,7 +30,12 @@ def step(
     flow_run_id = process.mine[0].flow_run_id
     place = project.home() / "work" / key
     place.mkdir(parents=True, exist_ok=True)
-    outcome = _outcome(flow_run_id, Task(name, key, entry, arguments, resources))
+    try:
+        outcome = _outcome(flow_run_id, Task(name, key, entry, arguments, resources))
+    except SystemExit:
+        if not page.cancelling():
+            raise
+        return Cancelled(message="cancelled; its checkpoint is kept")
     parcels.write(place / "outcome.json", outcome)
     if outcome.state == "done":
         return Completed(message=f"{name} is done")

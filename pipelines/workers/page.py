@@ -113,6 +113,20 @@ def named(name: str, tags: Sequence[str]) -> None:
         server.patch(f"/flow_runs/{flow.flow_run.id}", {"name": name, "tags": wanted})
 
 
+def cancelling() -> bool:
+    """Whether somebody wants the end of this process's flow run, and not of its worker."""
+    from prefect.context import FlowRunContext
+
+    flow = FlowRunContext.get()
+    server = api.of(project.home(), PATIENCE_S)
+    if server is None or flow is None or flow.flow_run is None:
+        return False
+    with suppress(ServiceUnreachable):
+        found = server.get(f"/flow_runs/{flow.flow_run.id}") or {}
+        return found.get("state_type") in ("CANCELLING", "CANCELLED")
+    return False
+
+
 def tags() -> tuple[str, ...]:
     """The tags that a step has from its run: its config, its data, and which run it is."""
     from prefect.context import FlowRunContext

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed, State
 from pydantic import ValidationError
 
 from components import project
@@ -35,6 +35,10 @@ def execute(run: str, asked: Named | Submitted) -> State:
         report = running.execute(_asked(run, asked))
     except AthanorError as error:
         return Failed(message=f"{error.message}; {error.remedy}")
+    except SystemExit:
+        if not page.cancelling():
+            raise
+        return Cancelled(message="cancelled; its checkpoint is kept")
     if report.exit_code:
         return Completed(name="Refused", message="the gate refused the version of this run")
     return Completed(message=f"{report.run_id} is done")

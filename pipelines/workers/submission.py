@@ -1,17 +1,22 @@
 """Ask for a run that a worker executes; nothing of Prefect is imported for it."""
 
+import uuid
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from components import project
 from components.errors import ServiceUnreachable
 from components.records import Record
-from pipelines import api
+from pipelines import api, outages
 from pipelines.api import Api
 from pipelines.config import RunConfig
 from pipelines.running import Asked, placed
 from pipelines.runs import Wishes, new_id
 from pipelines.workers import pools
 
+PATIENCE_S = 20.0
+"""A server under load answers 503 now and then, and is asked again for so long."""
 DEPLOYMENT = f"/deployments/name/run/{pools.NAME}"
 
 
@@ -43,17 +48,24 @@ def submit(asked: Asked) -> Submission:
         document=asked.config.model_dump(mode="json"),
         wishes=asked.wishes,
     )
-    server = reached()
-    made = server.post(
-        f"/deployments/{_deployment(server)}/create_flow_run",
-        {
-            "name": run,
-            "parameters": {"run": run, "submitted": submitted.model_dump(mode="json")},
-            "state": {"type": "SCHEDULED"},
-            "tags": list(tags(asked.config)),
-        },
-    )
+    document = {
+        "name": run,
+        "parameters": {"run": run, "submitted": submitted.model_dump(mode="json")},
+        "state": {"type": "SCHEDULED"},
+        "tags": list(tags(asked.config)),
+        "idempotency_key": f"{run}-{uuid.uuid4().hex}",  # asked twice, it is made once
+    }
+    made = outages.patiently(partial(_made, document), _silent, PATIENCE_S)
     return Submission(run=run, flow_run_id=made["id"])
+
+
+def _made(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    server = reached()
+    return server.post(f"/deployments/{_deployment(server)}/create_flow_run", document)
+
+
+def _silent(text: str) -> None:
+    """Nobody is told that a server was asked again."""
 
 
 def reached() -> Api:
