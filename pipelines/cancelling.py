@@ -19,6 +19,8 @@ from pipelines.workers import process, queue, standing, waiting
 from pipelines.workers.queue import FlowRun
 
 PATIENCE_S = 30.0
+PASSED_ON_S = 7.0
+"""A worker passes the word on within three seconds: then the processes are asked themselves."""
 HEARD_S = 5.0
 """A server that does not take the word by then is passed over: the processes are asked."""
 LOOK_S = 0.2
@@ -137,9 +139,14 @@ def _signal(run: str, record: RunRecord | None) -> None:
 
 def _stopped(run: str, flow_run: FlowRun | None, begun: float) -> Cancelled:
     server = api.of(project.home(), PATIENCE_S)
+    signalled = False
     while time.monotonic() - begun < PATIENCE_S:
         reaping.records()
         record = runs.load(run)
+        if not signalled and time.monotonic() - begun > PASSED_ON_S:
+            signalled = True
+            with suppress(UsageError):
+                _signal(run, record)
         if record is not None and record.state != "running":
             return Cancelled(run=run, state=record.state, seconds=_since(begun))
         if record is None and server is not None and flow_run is not None:
