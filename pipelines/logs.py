@@ -187,8 +187,13 @@ def _entry(entry: dict[str, Any]) -> str:
     if kind == "file":
         return f"wrote {entry['name']}"
     if kind == "params" and entry["values"]:
-        return "  ".join(f"{name} {value}" for name, value in entry["values"].items())
+        return "  ".join(f"{name} {_value(value)}" for name, value in entry["values"].items())
     return ""
+
+
+def _value(value: Any) -> str:
+    """Of several their names; of no device what does the work then."""
+    return ", ".join(map(str, value)) or "cpu" if isinstance(value, list) else str(value)
 
 
 def _written(place: Path, begin: int, end: int | None) -> Iterator[tuple[int, str]]:

@@ -13,7 +13,7 @@ from pipelines.api import Api
 from pipelines.config import RunConfig
 from pipelines.running import Asked, placed
 from pipelines.runs import Wishes, new_id
-from pipelines.workers import pools
+from pipelines.workers import calls, pools
 
 PATIENCE_S = 20.0
 """A server under load answers 503 now and then, and is asked again for so long."""
@@ -56,6 +56,7 @@ def submit(asked: Asked) -> Submission:
         "idempotency_key": f"{run}-{uuid.uuid4().hex}",  # asked twice, it is made once
     }
     made = outages.patiently(partial(_made, document), _silent, PATIENCE_S)
+    calls.call()
     return Submission(run=run, flow_run_id=made["id"])
 
 
