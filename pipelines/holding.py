@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from components import files, processes
-from components.errors import AthanorError, ResourceError, UsageError
+from components.errors import AthanorError, Interrupted, ResourceError, UsageError
 from pipelines import runs
 from pipelines.runs import (
     Attempt,
@@ -73,6 +73,10 @@ class Held:
             self.record = self.record.changed(**news)
             with suppress(OSError, ResourceError):  # they are shown, nothing depends on them
                 save(self.record)
+
+    def noted(self, notes: tuple[str, ...]) -> None:
+        """What the receipt will say; the disk learns it with the end."""
+        self.record = self.record.changed(notes=notes)
 
     def end(self, state: State, exit_code: int, error: Failure | None = None) -> None:
         """The attempt is over."""
@@ -144,6 +148,9 @@ def at_work(held: Held) -> Iterator[Held]:
     """
     try:
         yield held
+    except Interrupted as error:
+        _end(held, "interrupted", error.exit_code)
+        raise
     except AthanorError as error:
         failure = Failure(kind=type(error).__name__, message=error.message, remedy=error.remedy)
         _end(held, "failed", error.exit_code, failure)

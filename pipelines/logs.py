@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from components import project
+from components.errors import UsageError
 from components.processes import host
 from pipelines import reaping, runs
 from pipelines.progress import Tail
 from pipelines.runs import Attempt, RunRecord, StepRecord
+from pipelines.workers import waiting
+from pipelines.workers.queue import FlowRun
 
 POLL_S = 0.5
 
@@ -33,15 +36,35 @@ class Story:
     """A run's lines, each told once."""
 
     def __init__(self, name: str) -> None:
-        self.record = runs.find(name)
+        self.run, self.record, self._queued = _found(name)
         self._told: set[tuple[Any, ...]] = set()
         self._tails: dict[tuple[int, str], Tail] = {}
+
+    @property
+    def state(self) -> str:
+        """As in `athanor runs`; `queued` before it begins."""
+        return self.record.state if self.record else "queued"
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody works on the run, and nobody will by itself."""
+        if self.record is not None and self.record.state == "running":
+            return False
+        if self._queued is None and self.state != "crashed":
+            return True
+        self._queued = waiting.queued(self.run)
+        if self.record is None and self._queued is None:
+            self.record = runs.load(self.run)  # it began this very moment
+            return self.record is None
+        return self._queued is None
 
     def news(self) -> list[Line]:
         """What happened since the last call, in order of time."""
         reaping.records()
-        self.record = runs.load(self.record.id) or self.record
-        lines: list[Line] = []
+        self.record = runs.load(self.run) or self.record
+        lines = list(self._new(-1, _waits(self.run, self._queued)))
+        if self.record is None:
+            return lines
         for number, attempt in enumerate(self.record.attempts):
             lines += self._new(number, _said(attempt, number))
             for step in attempt.steps:
@@ -85,7 +108,7 @@ class Story:
 def parts(story: Story, follow: bool) -> Iterator[list[Line]]:
     """All lines until now; with `follow` also those that come, until the run ends."""
     yield story.news()
-    while follow and story.record.state == "running":
+    while follow and not story.over:
         time.sleep(POLL_S)
         yield story.news()
 
@@ -95,13 +118,34 @@ def text(line: Line) -> str:
     return f"{line.at[:19].replace('T', ' ')}  {line.source:<24} {line.text}"
 
 
-def document(record: RunRecord, lines: list[Line]) -> dict[str, Any]:
+def document(story: Story, lines: list[Line]) -> dict[str, Any]:
     """A run and its lines as JSON."""
     return {
-        "id": record.id,
-        "state": record.state,
+        "id": story.run,
+        "state": story.state,
         "lines": [line._asdict() for line in lines],
     }
+
+
+def _found(name: str) -> tuple[str, RunRecord | None, FlowRun | None]:
+    """A run's id, its record, and what stands for it in the queue.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    try:
+        record = runs.find(name)
+    except UsageError:
+        if (queued := waiting.queued(name)) is None:
+            raise
+        return queued.name, None, queued
+    return record.id, record, None if record.state == "running" else waiting.queued(record.id)
+
+
+def _waits(run: str, queued: FlowRun | None) -> Iterator[Line]:
+    """What a run that is to begin waits for."""
+    if queued is not None:
+        yield Line(queued.due or runs.now(), "run", f"waits for {waiting.now(queued)}")
 
 
 def _said(attempt: Attempt, number: int) -> Iterator[Line]:
@@ -143,8 +187,13 @@ def _entry(entry: dict[str, Any]) -> str:
     if kind == "file":
         return f"wrote {entry['name']}"
     if kind == "params" and entry["values"]:
-        return "  ".join(f"{name} {value}" for name, value in entry["values"].items())
+        return "  ".join(f"{name} {_value(value)}" for name, value in entry["values"].items())
     return ""
+
+
+def _value(value: Any) -> str:
+    """Of several their names; of no device what does the work then."""
+    return ", ".join(map(str, value)) or "cpu" if isinstance(value, list) else str(value)
 
 
 def _written(place: Path, begin: int, end: int | None) -> Iterator[tuple[int, str]]:

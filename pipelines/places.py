@@ -31,6 +31,11 @@ class Place(Record):
     device: Device | None = None
     """None: a slot, for a step that wants no device."""
 
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return f"device {self.device.name}" if self.device else f"slot {self.path.stem}"
+
 
 class Held:
     """Locked places; they go to another process by being sent there."""
@@ -43,6 +48,11 @@ class Held:
     def devices(self) -> tuple[str, ...]:
         """Numbers of the devices among them."""
         return tuple(each.device.name for each in self.places if each.device)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a person calls them."""
+        return tuple(each.name for each in self.places)
 
     def __reduce__(self) -> Any:
         return _received, (tuple(map(reduction.DupFd, self.handles)), self.places)

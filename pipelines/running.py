@@ -4,7 +4,7 @@ import difflib
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,11 +64,20 @@ class Asked(NamedTuple):
 
 def run(file: Path, wishes: Wishes) -> Report:
     """The report of a run; steps whose result is stored are not executed."""
-    return execute(Asked(load_run(file, wishes.assignments), wishes, file))
+    return execute(asked(file, wishes))
 
 
-def resume(name: str) -> Report:
-    """The report of a run that goes on: its own config and wishes, its last checkpoint.
+def asked(file: Path, wishes: Wishes) -> Asked:
+    """A run of a config file.
+
+    Raises:
+        ConfigError: it describes none.
+    """
+    return Asked(load_run(file, wishes.assignments), wishes, file)
+
+
+def going_on(name: str) -> Asked:
+    """A run that goes on: its own config and wishes, its last checkpoint.
 
     Raises:
         UsageError: there is no such run, or it is running or finished.
@@ -76,19 +85,34 @@ def resume(name: str) -> Report:
     """
     before = runs.find(name)
     runs.demand_resumable(before)
+    return Asked(config_of(before), before.wishes, Path(before.file), before)
+
+
+def config_of(before: RunRecord) -> RunConfig:
+    """The config that a run was begun with.
+
+    Raises:
+        ConfigError: this code reads it no more.
+    """
     try:
-        config = RunConfig.model_validate_json(json.dumps(before.config))
+        return RunConfig.model_validate_json(json.dumps(before.config))
     except ValidationError as error:
         raise ConfigError(
             f"the config of run {before.id} does not fit this code: {error.errors()[0]['msg']}",
             f"go back to the code that began it, or: athanor run {before.file}",
         ) from None
-    return execute(Asked(config, before.wishes, Path(before.file), before))
+
+
+Work = Callable[[Asked, Screen, float], Report]
+"""What is done for steps that are not cached: what was asked, who is told, since when."""
 
 
 @leases.held()
-def execute(asked: Asked) -> Report:
-    """The report of a run whose steps are executed where their result is not stored."""
+def execute(asked: Asked, work: Work | None = None) -> Report:
+    """The report of a run whose steps are executed where their result is not stored.
+
+    This process executes them, unless `work` says who does.
+    """
     config, wishes, before = asked.config, asked.wishes, asked.before
     begun = time.monotonic()
     shown = screen()
@@ -97,12 +121,14 @@ def execute(asked: Asked) -> Report:
             shown.note(_going_on(config, before))
         _obtain(config, wishes, shown)
         done = before.set_aside if before else ()
-        planner, outcome = _planned(config, wishes, done)
+        planner, outcome = planned(config, wishes, done)
         if not planner.complete:
             to_run = [o.name for o in planner.outlooks if o.state != "cached"]
             shown.note(
                 f"{len(planner.outlooks) - len(to_run)} steps cached, to run: {', '.join(to_run)}"
             )
+            if work is not None:
+                return work(asked, shown, begun)
             from pipelines import child
 
             child.warm(any(name.startswith("validate-") for name in to_run))
@@ -113,7 +139,7 @@ def execute(asked: Asked) -> Report:
         )
         if before is not None:
             _found_complete(before, outcome, steps)
-        return _report(config, outcome, steps, _latest(config), (time.monotonic() - begun, ()))
+        return report(config, outcome, steps, _latest(config), (time.monotonic() - begun, ()))
     finally:
         shown.close()
 
@@ -121,7 +147,7 @@ def execute(asked: Asked) -> Report:
 def plan(file: Path, wishes: Wishes) -> tuple[Outlook, ...]:
     """What would happen to each step, in running order."""
     config = load_run(file, wishes.assignments)
-    planner, _ = _planned(config, wishes)
+    planner, _ = planned(config, wishes)
     return tuple(planner.outlooks)
 
 
@@ -164,9 +190,7 @@ def plan_document(outlooks: tuple[Outlook, ...]) -> dict[str, Any]:
     }
 
 
-def _planned(
-    config: RunConfig, wishes: Wishes, done: Sequence[str] = ()
-) -> tuple[Planner, Outcome]:
+def planned(config: RunConfig, wishes: Wishes, done: Sequence[str] = ()) -> tuple[Planner, Outcome]:
     """The chain read once by a planner, and the outcome where every step is cached.
 
     Raises:
@@ -232,11 +256,12 @@ def _executed(asked: Asked, shown: Screen, begun: float) -> Report:
             result = engines.execute(config, forced, held, file)
         latest = Latest(held.id, result.mlflow_run_id)
         extra = (time.monotonic() - begun, tuple(result.notes))
-        report = _report(config, result.outcome, result.steps, latest, extra)
-        held.end("refused" if report.exit_code else "completed", report.exit_code)
+        held.noted(extra[1])
+        made = report(config, result.outcome, result.steps, latest, extra)
+        held.end("refused" if made.exit_code else "completed", made.exit_code)
     if any(step.name == "promote" and step.state == "executed" for step in result.steps):
         events.moved(result.outcome.decision.promotion)
-    return report
+    return made
 
 
 def _found_complete(before: RunRecord, outcome: Outcome, steps: tuple[Step, ...]) -> None:
@@ -268,13 +293,14 @@ def _going_on(config: RunConfig, before: RunRecord) -> str:
     return f"{text}; {before.file} differs by now, the run's own counts: {'; '.join(changes[:5])}"
 
 
-def _report(
+def report(
     config: RunConfig,
     outcome: Outcome,
     steps: tuple[Step, ...],
     latest: Latest,
     extra: tuple[float, tuple[str, ...]],
 ) -> Report:
+    """All that is said at the end; `extra` are the seconds on the clock and the notes."""
     return Report(
         run_id=latest.run_id,
         mlflow_run_id=latest.mlflow_run_id,

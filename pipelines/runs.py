@@ -86,6 +86,8 @@ class Attempt(Record):
     steps: tuple[StepRecord, ...] = ()
     mlflow_run_id: str | None = None
     prefect_run_id: str | None = None
+    notes: tuple[str, ...] = ()
+    """What the receipt says of it beside its results."""
     logs: dict[str, tuple[int, int | None]] = {}
     """Server -> length of its log at the attempt's begin and end, in bytes."""
 

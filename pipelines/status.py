@@ -1,6 +1,6 @@
 """`athanor status` and `athanor sync`: what runs, what answers, what is still to be shipped.
 
-Nothing heavy is imported for the status: files of the home, and one request to each server.
+Nothing heavy is imported for the status: files of the home, and a few requests to each server.
 """
 
 import http.client
@@ -19,6 +19,8 @@ from components.records import Record
 from components.tracking.unshipped import Trouble, Waiting, troubles, waiting
 from components.tracking.wanted import Wanted, noted
 from pipelines import embedded, outages, servers, starting
+from pipelines.workers import overview
+from pipelines.workers.overview import Crew
 
 if TYPE_CHECKING:
     from components.tracking.syncing import Synced
@@ -66,6 +68,7 @@ class Status(Record):
     """Each part stands for itself; further parts have their place beside these."""
 
     servers: tuple[Service, ...]
+    crew: Crew
     runs: tuple[Work, ...]
     shipping: Shipping
 
@@ -74,8 +77,12 @@ def status() -> Status:
     """What a look at the home and its servers shows."""
     home = project.home()
     waits = waiting()
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        crew = beside.submit(overview.crew, home)
+        seen = services(home)
     return Status(
-        servers=services(home),
+        servers=seen,
+        crew=crew.result(),
         runs=working(),
         shipping=Shipping(
             points=sum(one.points for one in waits),
@@ -135,11 +142,13 @@ def text(found: Status) -> str:
         lines.append(f"{one.name:<17} {one.state:<8} {one.url}{process}")
     if not found.servers:
         lines.append("no servers; a run starts what it needs")
+    lines += overview.lines(found.crew)
     for work in found.runs:
         share = f" {work.done:.0f}/{work.total:.0f}" if work.total and work.done is not None else ""
         lines.append(f"run {work.run} (process {work.pid}): {work.step or 'between steps'}{share}")
     if not found.runs:
         lines.append("no run at work")
+    lines += overview.queue_lines(found.crew)
     lines += shipping_lines(found.shipping.runs, found.shipping.troubles)
     if found.shipping.untold:
         lines.append(f"Prefect does not know how {found.shipping.untold} runs ended: athanor sync")

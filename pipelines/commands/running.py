@@ -3,8 +3,12 @@
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipelines.commands import Command, answer
+
+if TYPE_CHECKING:
+    from pipelines.running import Asked
 
 
 def _config(parser: ArgumentParser) -> None:
@@ -24,16 +28,51 @@ def _run_arguments(parser: ArgumentParser) -> None:
     _config(parser)
     parser.add_argument("--offline", action="store_true", help="fetch no data")
     parser.add_argument("--retraining", type=Path, metavar="FILE", help=SUPPRESS)  # of a remake
+    ways(parser)
+
+
+def ways(parser: ArgumentParser) -> None:
+    """Where the run works, and who waits for it."""
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--detach",
+        dest="way",
+        action="store_const",
+        const="detach",
+        default="follow",
+        help="leave the run to the worker, print its id",
+    )
+    chosen.add_argument(
+        "--here",
+        dest="way",
+        action="store_const",
+        const="here",
+        help="execute in this process, though a worker is up",
+    )
+
+
+def executed(options: Namespace, asked: "Asked") -> int:
+    """Execute what was asked for; the answer is its receipt."""
+    from pipelines import following, receipt, retrain
+    from pipelines.retraining import words
+
+    try:
+        report = following.execute(asked, options.way)
+    except following.Detached as detached:
+        answer(options, detached.document, detached.text)
+        return 0
+    found = retrain.told(report, asked.before) if asked.before else None
+    text = receipt.as_text(report) if found is None else words.text(found)
+    answer(options, receipt.as_json(report), text)
+    return report.exit_code
 
 
 def _run(options: Namespace) -> int:
     if not options.json:
         print(f"athanor: reading {options.config}", file=sys.stderr, flush=True)
-    from pipelines import receipt, running
+    from pipelines import running
 
-    report = running.run(Path(options.config), running.wishes_of(options))
-    answer(options, receipt.as_json(report), receipt.as_text(report))
-    return report.exit_code
+    return executed(options, running.asked(Path(options.config), running.wishes_of(options)))
 
 
 def _plan(options: Namespace) -> int:

@@ -1,6 +1,7 @@
 """The process of a worker: `python -m pipelines.workers WANTED`."""
 
 import logging
+import os
 import socket
 import sys
 
@@ -12,3 +13,5 @@ if __name__ == "__main__":
     logging.getLogger("pipelines").setLevel(logging.INFO)
     wanted = standing.Wanted.model_validate_json(sys.argv[1])
     worker.run(Machine(socket.gethostname(), standing.of(wanted)))
+    logging.shutdown()
+    os._exit(0)  # Python would wait for what was forked, and that goes on by itself

@@ -19,7 +19,7 @@ from pipelines import outages
 from pipelines.child import STOP_GRACE_S, StepBroken, StepCrashed
 from pipelines.keys import Call
 from pipelines.resources import Resources, of
-from pipelines.workers import calls, parcels, pools
+from pipelines.workers import calls, page, parcels, pools
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -76,7 +76,7 @@ def _submitted(
             deployment,
             parameters=parameters,
             name=call.name,
-            tags=[f"key:{key[:12]}"],
+            tags=[*page.tags(), f"key:{key[:12]}"],
             idempotency_key=f"{key}-{number}",
             parent_task_run_id=_task_run(client),
         )

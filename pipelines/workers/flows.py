@@ -11,13 +11,13 @@ import traceback
 from typing import Any, NamedTuple
 
 from prefect import flow
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed, State
 
 from components import disk, project, workspace
 from components.errors import AthanorError, IntegrityError
 from components.launch import Launch
 from pipelines.resources import Resources
-from pipelines.workers import parcels, process
+from pipelines.workers import page, parcels, process
 from pipelines.workers.parcels import Outcome
 
 
@@ -26,10 +26,17 @@ def step(
     name: str, key: str, entry: str, arguments: dict[str, Any], resources: dict[str, Any]
 ) -> State:
     """One step of a run, on this machine; its outcome lies in the step's folder."""
+    process.note(process.mine[0].model_copy(update={"step": name, "key": key}))
+    page.named(name, process.tags())
     flow_run_id = process.mine[0].flow_run_id
     place = project.home() / "work" / key
     place.mkdir(parents=True, exist_ok=True)
-    outcome = _outcome(flow_run_id, Task(name, key, entry, arguments, resources))
+    try:
+        outcome = _outcome(flow_run_id, Task(name, key, entry, arguments, resources))
+    except SystemExit:
+        if not page.cancelling():
+            raise
+        return Cancelled(message="cancelled; its checkpoint is kept")
     parcels.write(place / "outcome.json", outcome)
     if outcome.state == "done":
         return Completed(message=f"{name} is done")

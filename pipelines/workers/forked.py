@@ -20,7 +20,9 @@ def main(flow_run_id: str, flow: str, held: Held | None) -> None:
     """Execute a flow run of the table; its state in Prefect says how it ended."""
     os.setsid()
     devices = held.devices if held else ()
-    note(AtWork(flow_run_id=flow_run_id, flow=flow, owner=processes.this(), devices=devices))
+    names = held.names if held else ()
+    mine = AtWork(flow_run_id=flow_run_id, flow=flow, owner=processes.this(), devices=devices)
+    note(mine.model_copy(update={"places": names}))
     log = project.home() / "logs" / "worker.log"
     try:
         _run(flow_run_id, flow)

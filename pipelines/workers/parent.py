@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed, State
 from pydantic import ValidationError
 
 from components import project
 from components.errors import AthanorError, ConfigError
-from components.records import Record
 from pipelines import reaping, running, runs
 from pipelines.config import RunConfig, load_run
 from pipelines.receipt import Report
 from pipelines.running import Asked
 from pipelines.runs import Wishes
-from pipelines.workers import dispatch, process
+from pipelines.workers import dispatch, page, process, submission
+from pipelines.workers.submission import Submitted
 
 
 class Named(NamedTuple):
@@ -26,14 +26,6 @@ class Named(NamedTuple):
 
     config: str
     assignments: tuple[str, ...] = ()
-
-
-class Submitted(Record):
-    """A run as somebody asked for it: its config was read and checked there."""
-
-    file: str
-    document: dict[str, Any]
-    wishes: Wishes
 
 
 def execute(run: str, asked: Named | Submitted) -> State:
@@ -45,6 +37,10 @@ def execute(run: str, asked: Named | Submitted) -> State:
         report = running.execute(_asked(run, asked))
     except AthanorError as error:
         return Failed(message=f"{error.message}; {error.remedy}")
+    except SystemExit:
+        if not page.cancelling():
+            raise
+        return Cancelled(message="cancelled; its checkpoint is kept")
     if report.exit_code:
         return Completed(name="Refused", message="the gate refused the version of this run")
     return Completed(message=f"{report.run_id} is done")
@@ -89,13 +85,14 @@ def _asked(run: str, asked: Named | Submitted) -> Asked:
     work = process.mine[0]
     name = run or name_of(work.flow_run_id, _created(work.flow_run_id), config.name)
     process.note(work.model_copy(update={"run": name}))
+    page.named(name, submission.tags(config))
     known = runs.load(name)
     if known is None:
         made = Asked(config, wishes, project.root() / file, run_id=name)
     else:
         config = _checked(known.config)
         made = Asked(config, known.wishes, project.root() / known.file, before=known)
-    return made._replace(elsewhere=partial(dispatch.run, config.resources))
+    return made._replace(elsewhere=page.shown(partial(dispatch.run, config.resources)))
 
 
 def _checked(document: dict[str, Any]) -> RunConfig:

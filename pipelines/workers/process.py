@@ -17,6 +17,11 @@ class AtWork(Record):
     owner: str
     """Host, boot, number and start of the process."""
     devices: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    """Names of the slots or devices that it holds."""
+    step: str = ""
+    """The step that it executes, and its key."""
+    key: str = ""
     run: str | None = None
     """The run of the home that it works on, once that is known."""
 
@@ -55,3 +60,10 @@ def note(work: AtWork) -> None:
     """Let the worker, and the next one, know what this process executes."""
     mine[:] = [work]
     files.write_json(folder() / f"{work.flow_run_id}.json", work.model_dump(mode="json"))
+
+
+def tags() -> tuple[str, ...]:
+    """Where this process works, as tags of its flow run."""
+    work = mine[0]
+    places = [f"device:{name}" for name in work.devices] or ["device:cpu"]
+    return (f"worker:{processes.host(work.owner)}", *places)

@@ -1,10 +1,31 @@
-"""Ask for a run that a worker executes."""
+"""Ask for a run that a worker executes; nothing of Prefect is imported for it."""
 
+import uuid
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from components import project
+from components.errors import ServiceUnreachable
 from components.records import Record
+from pipelines import api, outages
+from pipelines.api import Api
+from pipelines.config import RunConfig
 from pipelines.running import Asked, placed
-from pipelines.runs import new_id
+from pipelines.runs import Wishes, new_id
 from pipelines.workers import calls, pools
-from pipelines.workers.parent import Submitted
+
+PATIENCE_S = 20.0
+"""A server under load answers 503 now and then, and is asked again for so long."""
+DEPLOYMENT = f"/deployments/name/run/{pools.NAME}"
+
+
+class Submitted(Record):
+    """A run as somebody asked for it: its config was read and checked there."""
+
+    file: str
+    document: dict[str, Any]
+    wishes: Wishes
 
 
 class Submission(Record):
@@ -19,22 +40,63 @@ def submit(asked: Asked) -> Submission:
     """Ask for a run, or for one that goes on; returns at once.
 
     Raises:
-        Exception: what `outages.away` knows.
+        ServiceUnreachable: Prefect is away.
     """
-    from prefect.client.orchestration import get_client
-
-    run = asked.before.id if asked.before else new_id(asked.config.name)
+    run = asked.before.id if asked.before else asked.run_id or new_id(asked.config.name)
     submitted = Submitted(
         file=placed(asked.file),
         document=asked.config.model_dump(mode="json"),
         wishes=asked.wishes,
     )
-    with get_client(sync_client=True) as client:
-        made = client.create_flow_run_from_deployment(
-            pools.ensure(client)["run"],
-            parameters={"run": run, "submitted": submitted.model_dump(mode="json")},
-            name=run,
-            tags=[f"config:{asked.config.name}", *(f"data:{name}" for name in asked.config.data)],
-        )
+    document = {
+        "name": run,
+        "parameters": {"run": run, "submitted": submitted.model_dump(mode="json")},
+        "state": {"type": "SCHEDULED"},
+        "tags": list(tags(asked.config)),
+        "idempotency_key": f"{run}-{uuid.uuid4().hex}",  # asked twice, it is made once
+    }
+    made = outages.patiently(partial(_made, document), _silent, PATIENCE_S)
     calls.call()
-    return Submission(run=run, flow_run_id=str(made.id))
+    return Submission(run=run, flow_run_id=made["id"])
+
+
+def _made(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    server = reached()
+    return server.post(f"/deployments/{_deployment(server)}/create_flow_run", document)
+
+
+def _silent(text: str) -> None:
+    """Nobody is told that a server was asked again."""
+
+
+def reached() -> Api:
+    """The API of this home's Prefect.
+
+    Raises:
+        ServiceUnreachable: there is none.
+    """
+    if (found := api.of(project.home())) is None:
+        raise ServiceUnreachable("no Prefect server is up", "athanor up")
+    return found
+
+
+def tags(config: RunConfig) -> tuple[str, ...]:
+    """By which a run, and its steps, are found in Prefect's pages."""
+    return (f"config:{config.name}", *(f"data:{name}" for name in config.data))
+
+
+def _deployment(server: Api) -> str:
+    """Id of the deployment of runs, which a worker makes when it begins."""
+    found = server.get(DEPLOYMENT)
+    if found is None:
+        import os
+
+        from prefect.client.orchestration import get_client
+
+        from pipelines import servers, templates
+
+        servers.adopt(project.home())
+        os.environ.update(templates.prefect_settings(project.home()))
+        with get_client(sync_client=True) as client:
+            return str(pools.ensure(client)["run"])
+    return str(found["id"])
