@@ -24,6 +24,7 @@ from pipelines.commands import (
     runs,
     shipping,
     trust,
+    workers,
 )
 
 EPILOG = """\
@@ -31,7 +32,7 @@ exit codes: 0 done, 2 usage or config, 3 data refused, 4 gate not passed, 5 serv
 6 bytes are not what was recorded, 7 disk or memory short, 130 and 143 interrupted, 70 our bug
 """
 
-SUBJECTS = (running, runs, shipping, models, trust, reproduction, house, keeping)
+SUBJECTS = (running, runs, shipping, models, trust, reproduction, house, workers, keeping)
 """Modules of commands, in the order of `athanor --help`."""
 
 TERMINATED = 128 + signal.SIGTERM

@@ -19,7 +19,7 @@ from pipelines import outages
 from pipelines.child import STOP_GRACE_S, StepBroken, StepCrashed
 from pipelines.keys import Call
 from pipelines.resources import Resources, of
-from pipelines.workers import parcels, pools
+from pipelines.workers import inventory, parcels, pools
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -41,6 +41,7 @@ def run(
     interruption goes on.
 
     Raises:
+        ResourceError: no worker can ever do it.
         StepCrashed: the step's process died.
         Interrupted: somebody cancelled the step.
         StepBroken: it raised something that is no error of ours.
@@ -50,6 +51,8 @@ def run(
 
     folder = project.home() / "work" / key
     wanted = of(resources, call.name)
+    known = inventory.known(project.home())
+    inventory.demand(call.name, wanted, [each.inventory for each in known])
     with get_client(sync_client=True) as client:
         submitted = _submitted(client, call, key, wanted, folder)
         try:

@@ -28,7 +28,7 @@ def step(
     flow_run_id = process.mine[0].flow_run_id
     place = project.home() / "work" / key
     place.mkdir(parents=True, exist_ok=True)
-    outcome = _outcome(flow_run_id, Task(name, key, entry, arguments, resources))
+    outcome = executed(flow_run_id, Task(name, key, entry, arguments, resources))
     parcels.write(place / "outcome.json", outcome)
     if outcome.state == "done":
         return Completed(message=f"{name} is done")
@@ -46,7 +46,8 @@ class Task(NamedTuple):
     resources: dict[str, Any]
 
 
-def _outcome(flow_run_id: str, task: Task) -> Outcome:
+def executed(flow_run_id: str, task: Task) -> Outcome:
+    """How a step ended that this process executed; never raises what a run must learn."""
     from pipelines import child
 
     name, key, entry = task.name, task.key, task.entry
