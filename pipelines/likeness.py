@@ -23,6 +23,8 @@ from components.records import Record
 PROTOCOL = 1
 """How a door is spoken to; raised when an older worker could not understand a newer door."""
 FRESH_S = 2.0
+QUIET_S = 3.0
+"""A checkout writes one file after the other."""
 PACKAGES = ("components", "pipelines")
 
 
@@ -62,8 +64,14 @@ def code() -> str:
     if stamp != _known.stamp:
         listed = {str(path.relative_to(_place())): files.digest(path) for path, _ in _sources()}
         _known.stamp, _known.code = stamp, hashlib.sha256(files.canonical(listed)).hexdigest()
+        _known.since = time.monotonic()
     _known.until = time.monotonic() + FRESH_S
     return _known.code
+
+
+def edited(before: str) -> bool:
+    """Whether the source is another than it was, and nobody is about to edit it further."""
+    return code() != before and time.monotonic() - _known.since > QUIET_S
 
 
 def differences(theirs: About, ours: About) -> tuple[str, ...]:
@@ -135,6 +143,7 @@ class _Known:
     """The last answer of `code`, and until when nobody looks again."""
 
     until = 0.0
+    since = 0.0
     stamp: tuple[tuple[str, int, int], ...] = ()
     code = ""
 

@@ -58,7 +58,8 @@ def obtain(
                 f"data set {name!r} is built from no archive, and {said}",
                 "name the team's storage in .dvc/config, see: dvc remote list; dvc fetch -v",
             )
-    came |= dict.fromkeys(_from_archives(root, left, folder, network), "archives")
+    if left:
+        came |= dict.fromkeys(_from_archives(root, left, folder, network), "archives")
     for name in came:
         _prove(tree.part(name), folder / name, came[name])
     return came

@@ -39,7 +39,7 @@ def serve(host: str, port: int) -> bool:
         server = uvicorn.Server(config)
 
         def over() -> bool:
-            if likeness.code() != code:
+            if likeness.edited(code):
                 server.should_exit = True
             return server.should_exit
 
@@ -47,7 +47,7 @@ def serve(host: str, port: int) -> bool:
         looking.start()
         server.run()
         looking.join(10)
-    return likeness.code() != code
+    return likeness.edited(code)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import os
 import re
 import socket
 import sys
@@ -53,7 +54,10 @@ def serve(wanted: Wanted, say: Callable[[str], None]) -> None:
         logging.basicConfig(
             format="%(asctime)s %(message)s", level=logging.WARNING, stream=sys.stderr
         )
-        worker.run(Machine(name, standing.of(given)), server, say)
+        edited = worker.run(Machine(name, standing.of(given)), server, say)
+    if edited:
+        say("the code was edited: the worker starts again")
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 @contextmanager

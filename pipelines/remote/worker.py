@@ -48,15 +48,16 @@ class Worker:
         self.server = server
         self.say = say
         self.stopping = False
+        self.code = likeness.code()
         self._children: dict[str, Any] = {}
         self._delivering: dict[str, threading.Thread] = {}
         self._trouble = ""
         self._away = False
 
     def work(self) -> None:
-        """One look after the other; returns when the worker is asked to stop."""
+        """One look after the other; returns when the worker is asked to stop or its code is old."""
         begun = time.monotonic()
-        while not self.stopping:
+        while not self.stopping and not likeness.edited(self.code):
             pause_s = LOOK_S
             try:
                 self.look()
@@ -173,8 +174,8 @@ class Worker:
 
     def _demand_same_code(self, heard: Heard) -> None:
         """Take no step while the clones differ: each would be refused, and end its run."""
-        alike = heard.code == likeness.code()
-        trouble = "" if alike else "its clone has other code than the run's"
+        alike = heard.code == self.code
+        trouble = "" if alike else "this clone has other code than the run's"
         if trouble and not self._trouble:
             self.say(f"{trouble}: no step is taken until they are alike again")
         if self._trouble and not trouble:
@@ -192,8 +193,11 @@ class Worker:
         self._away = True
 
 
-def run(machine: Machine, server: Server, say: Callable[[str], None]) -> None:
-    """Be the worker of this machine until SIGTERM or Ctrl-C, then drain."""
+def run(machine: Machine, server: Server, say: Callable[[str], None]) -> bool:
+    """Be the worker of this machine until SIGTERM or Ctrl-C, then drain.
+
+    True: the code was edited. Somebody starts the worker again, which loses nothing.
+    """
     for folder in ("worker", "locks", "work"):
         (project.home() / folder).mkdir(exist_ok=True)
     child.warm(extra=step.PRELOAD)
@@ -205,5 +209,8 @@ def run(machine: Machine, server: Server, say: Callable[[str], None]) -> None:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     worker.work()
+    if not worker.stopping:
+        return True
     say("stopping: steps at work leave a checkpoint first")
     worker.drain()
+    return False
