@@ -9,5 +9,6 @@ from pipelines.workers.worker import Machine
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)
+    logging.getLogger("pipelines").setLevel(logging.INFO)
     wanted = standing.Wanted.model_validate_json(sys.argv[1])
     worker.run(Machine(socket.gethostname(), standing.of(wanted)))

@@ -4,6 +4,7 @@ The file of a flow run at work stays until Prefect shows its end, so nothing is 
 kill or an outage: whoever is the worker next settles what is left.
 """
 
+import logging
 import os
 import signal
 import time
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 LOOK_S = 2.0
+log = logging.getLogger(__name__)
 MOST_TRIES = 5
 """How often a run whose process died is begun again by itself, between two finished steps."""
 
@@ -99,6 +101,7 @@ def _end(client: "SyncPrefectClient", run: "FlowRun", gone: AtWork) -> None:
     else:
         state = Crashed(message=f"its process died {run.run_count} times")
     client.set_flow_run_state(run.id, state, force=True)
+    log.info("%s %s: %s, %s", gone.flow, run.name, state.name, state.message)
 
 
 def _executed(record: RunRecord | None) -> int:
@@ -166,3 +169,4 @@ def _free_claimed(client: "SyncPrefectClient", worker: str, known: set[str]) -> 
             continue
         if (time.time() - state.timestamp.timestamp()) > CLAIM_S:
             client.set_flow_run_state(run.id, Scheduled(message="claimed in vain"), force=True)
+            log.info("%s was claimed in vain", run.name)

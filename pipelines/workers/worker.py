@@ -123,6 +123,7 @@ class Worker:
         name = str(run.id)
         child_process = _context.Process(target=forked.main, args=(name, kind, held), name=name)
         child_process.start()
+        log.info("%s %s is process %s", kind, run.name, child_process.pid)
         self._children[name] = child_process
         for done in [one for one, each in self._children.items() if not each.is_alive()]:
             self._children.pop(done).join()
@@ -142,7 +143,11 @@ def run(machine: Machine) -> None:
     """Be the worker of this machine until SIGTERM, or until its code is old."""
     from prefect.client.orchestration import get_client
 
+    log.info("%s has %d places", machine.name, len(machine.places))
     child.warm(extra=forked.PRELOAD)
+    warmed = _context.Process(target=bool)
+    warmed.start()  # comes back when the fork server has imported all: then work is claimed
+    warmed.join()
     with get_client(sync_client=True) as client:
         worker = Worker(machine, client)
 
