@@ -1,5 +1,6 @@
 """What must be so before this machine works for another one's runs."""
 
+import os
 from collections.abc import Iterator
 
 from components.errors import AthanorError, IntegrityError
@@ -9,9 +10,14 @@ from pipelines.likeness import About
 from pipelines.remote import server as doors
 from pipelines.remote.server import Server
 
+AGAIN = "ATHANOR_WORKER_AGAIN"
+"""Set where a worker took its own place with newer code."""
+
 
 def joined(url: str) -> Server:
     """The door at a URL, which serves a clone like this one.
+
+    A worker that was started again because its code was edited waits until they are alike.
 
     Raises:
         ServiceUnreachable: nothing answers there.
@@ -19,7 +25,8 @@ def joined(url: str) -> Server:
         IntegrityError: the token is another, or the clones differ.
     """
     server = Server(url, doors.token())
-    demand_alike(server.about(), likeness.here())
+    if AGAIN not in os.environ:
+        demand_alike(server.about(), likeness.here())
     return server
 
 

@@ -57,6 +57,7 @@ def serve(wanted: Wanted, say: Callable[[str], None]) -> None:
         edited = worker.run(Machine(name, standing.of(given)), server, say)
     if edited:
         say("the code was edited: the worker starts again")
+        os.environ[joining.AGAIN] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
