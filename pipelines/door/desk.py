@@ -206,11 +206,17 @@ class Desk:
 
     def _look(self, now: float) -> None:
         """Steps that wait, the oldest first."""
+        from prefect.exceptions import ObjectNotFound
+
         if not any(now - at < IDLE_S for _, at in self._workers.values()):
             return
-        polled = self.client.get_scheduled_flow_runs_for_work_pool(
-            work_pool_name=pools.STEPS, scheduled_before=datetime.now(UTC) + timedelta(seconds=0.5)
-        )
+        before = datetime.now(UTC) + timedelta(seconds=0.5)
+        try:
+            polled = self.client.get_scheduled_flow_runs_for_work_pool(
+                work_pool_name=pools.STEPS, scheduled_before=before
+            )
+        except ObjectNotFound:  # no worker of this home has made the pool yet
+            return
         runs = sorted((each.flow_run for each in polled), key=_since)
         due = []
         for run in runs:

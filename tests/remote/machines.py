@@ -46,7 +46,7 @@ file = Path("configs/tiny.yaml").resolve()
 print(submission.submit(Asked(load_run(file, ()), Wishes(), file)).run)
 """
 
-PATIENCE_S = 240
+PATIENCE_S = 500
 
 
 class Machine:

@@ -44,7 +44,7 @@ def ended(machines: Machines) -> Ended:
     run = machines.submit()
     killed = []
     journals = machines.here.home / "work"
-    until(lambda: _trained(journals), "the training to begin")
+    until(lambda: _training(journals), "the training to begin")
     machines.kill_door()
     killed.append("door")
     until(lambda: len(list(journals.iterdir())) > 3, "the step after the training")
@@ -132,10 +132,6 @@ def results(home: Path) -> dict[str, object]:
         wrapped = json.loads(path.read_bytes())
         found[path.name] = content(sealed.loads(wrapped["result"])["data"])
     return found
-
-
-def _trained(work: Path) -> bool:
-    return bool(_training(work))
 
 
 def _training(work: Path) -> str:
