@@ -21,7 +21,7 @@ from pipelines import likeness, outages
 from pipelines.door import streams
 from pipelines.door.talk import SHA256, SILENT_S, Beat, Due, Given, Heard
 from pipelines.resources import Resources
-from pipelines.workers import inventory, parcels, pools, standing
+from pipelines.workers import calls, inventory, parcels, pools, standing
 from pipelines.workers.parcels import Outcome
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
 LOOK_S = 0.3
+UNCALLED_S = 1.0
+"""How often Prefect is asked where no run of this home called."""
 SETTLE_S = 2.0
 HEARTBEAT_S = 10.0
 IDLE_S = 15.0
@@ -67,6 +69,7 @@ class Desk:
         self._lock = threading.RLock()
         self._begun = time.monotonic()
         self._due: tuple[Due, ...] = ()
+        self._called, self._looked = 0, 0.0
         self._workers: dict[str, tuple[inventory.Inventory, float]] = {}
         self._heard: dict[str, float] = {}
         self._given: dict[str, float] = {}
@@ -210,6 +213,9 @@ class Desk:
 
         if not any(now - at < IDLE_S for _, at in self._workers.values()):
             return
+        called = calls.number()
+        if called == self._called and now - self._looked < UNCALLED_S:
+            return
         before = datetime.now(UTC) + timedelta(seconds=0.5)
         try:
             polled = self.client.get_scheduled_flow_runs_for_work_pool(
@@ -226,6 +232,7 @@ class Desk:
             wanted = Resources.model_validate(run.parameters.get("resources", {}))
             due.append(Due(flow_run_id=str(run.id), name=run.name, key=key, resources=wanted))
         self._due = tuple(due)
+        self._called, self._looked = called, now
 
     def _settle(self, now: float) -> None:
         """Tell Prefect of ends, and find what was cancelled, lost or never begun."""

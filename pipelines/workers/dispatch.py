@@ -19,7 +19,7 @@ from pipelines import outages
 from pipelines.child import STOP_GRACE_S, StepBroken, StepCrashed
 from pipelines.keys import Call
 from pipelines.resources import Resources, of
-from pipelines.workers import inventory, parcels, pools
+from pipelines.workers import calls, inventory, parcels, pools
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -83,6 +83,7 @@ def _submitted(
             idempotency_key=f"{key}-{number}",
             parent_task_run_id=_task_run(client),
         )
+        calls.call()
         if made.state is None or not made.state.is_final():
             return made
         found = parcels.read(folder / "outcome.json", str(made.id))
@@ -152,6 +153,7 @@ def _stop(client: "SyncPrefectClient", submitted: "FlowRun") -> None:
 
     with suppress(Exception):  # the worker, or the next one, ends what is left
         client.set_flow_run_state(submitted.id, Cancelling(message="its run was stopped"))
+        calls.call()
         deadline = time.monotonic() + STOP_GRACE_S
         while time.monotonic() < deadline:
             state = _state(client, submitted.id)

@@ -6,6 +6,7 @@ here.
 
 import signal
 import socket
+import time
 import traceback
 from typing import Any, NamedTuple
 
@@ -59,8 +60,10 @@ def executed(flow_run_id: str, task: Task) -> Outcome:
         how = Launch(processes=wanted.ranks, strategy=wanted.strategy, devices=devices)
         with workspace.opened(project.home() / "work" / key):
             workspace.current().params({"worker": socket.gethostname(), "devices": devices})
+            begun = time.monotonic()
             value = parcels.packed(child.work(entry, given, how))
-        return Outcome(flow_run_id=flow_run_id, state="done", value=value)
+            seconds = round(time.monotonic() - begun, 3)
+        return Outcome(flow_run_id=flow_run_id, state="done", value=value, seconds=seconds)
     except AthanorError as error:
         return Outcome(flow_run_id=flow_run_id, state="error", value=parcels.told(error))
     except Exception as error:  # noqa: BLE001  the process's edge: the run must learn it

@@ -27,8 +27,8 @@ class Outcome(Record):
     state: Literal["done", "error", "broken"]
     value: Any
     """The packed record; of an error its class, message and remedy; of our bug the traceback."""
-    made: dict[str, Any] = {}
-    """Where and on what it ran."""
+    seconds: float | None = None
+    """What the step itself took; the rest of its time in the run is the way there and back."""
 
 
 def packed(value: Any) -> Any:

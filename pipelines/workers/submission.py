@@ -3,7 +3,7 @@
 from components.records import Record
 from pipelines.running import Asked, placed
 from pipelines.runs import new_id
-from pipelines.workers import pools
+from pipelines.workers import calls, pools
 from pipelines.workers.parent import Submitted
 
 
@@ -36,4 +36,5 @@ def submit(asked: Asked) -> Submission:
             name=run,
             tags=[f"config:{asked.config.name}", *(f"data:{name}" for name in asked.config.data)],
         )
+    calls.call()
     return Submission(run=run, flow_run_id=str(made.id))

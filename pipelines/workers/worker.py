@@ -19,13 +19,16 @@ from components import project
 from pipelines import child, outages, places
 from pipelines.places import Held, Place
 from pipelines.resources import Resources
-from pipelines.workers import ends, forked, inventory, keeper, pools, process, standing
+from pipelines.workers import calls, ends, forked, inventory, keeper, pools, process, standing
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
 
-LOOK_S = 0.25
+LOOK_S = 1.0
+CALL_S = 0.05
+"""How soon a call is heard: a run of this home need not wait for the next look."""
+CODE_S = 2.0
 HEARTBEAT_S = 10.0
 MOST_RUNS = 50
 """Runs wait more than they work: each costs a process and no device."""
@@ -50,7 +53,7 @@ class Worker:
         self.stopping = False
         self._children: dict[str, Any] = {}
         self._told = -HEARTBEAT_S
-        self._code = source_time()
+        self._code, self._read = source_time(), time.monotonic()
         self._away = False
 
     def work(self) -> None:
@@ -59,7 +62,8 @@ class Worker:
         Code that was edited since the worker was started would run as it was: then somebody
         starts the worker again, which loses nothing.
         """
-        while not self.stopping and source_time() == self._code:
+        while not self.stopping and not self._old():
+            heard = calls.number()
             try:
                 self.look()
                 self._heard()
@@ -67,7 +71,16 @@ class Worker:
                 if not outages.away(error):
                     raise
                 self._unheard(error)
-            time.sleep(LOOK_S)
+            until = time.monotonic() + LOOK_S
+            while time.monotonic() < until and calls.number() == heard and not self.stopping:
+                time.sleep(CALL_S)
+
+    def _old(self) -> bool:
+        """Whether the project's code was edited since this process read it."""
+        if time.monotonic() - self._read < CODE_S:
+            return False
+        self._read = time.monotonic()
+        return source_time() != self._code
 
     def look(self) -> None:
         """Tell how what ended ended, stop what is to be stopped, start what can be started."""

@@ -91,7 +91,7 @@ ONE = '[{"name": "0", "uuid": "GPU-test-a", "memory_gb": 24.0}]'
 def test_a_device_that_is_not_there_is_refused_by_name(inventory: Callable[[str], None]) -> None:
     inventory(ONE)
     assert devices.chosen(["0"]) == devices.chosen(["GPU-test-a"])
-    with pytest.raises(UsageError, match="no device .3."):
+    with pytest.raises(UsageError, match="no device"):
         devices.chosen(["3"])
 
 

@@ -1,0 +1,110 @@
+"""A house with servers and a worker, for tests and benchmarks: its devices are made up."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from pipelines import devices, runs, servers
+from pipelines.runs import RunRecord
+from pipelines.workers import process, standing, upkeep
+from tests.pipelines import small_project
+from tests.servers.conftest import ports
+
+SHORT = ("pretrain=null", "search=null", "compress=[[]]", "baselines=[majority]")
+"""Few steps: what is tried here is where they work, not what they do."""
+
+
+class House(NamedTuple):
+    """A project, its home, and its servers and worker."""
+
+    project: Path
+    home: Path
+
+    def asks(self, code: str, **values: Any) -> Any:
+        """What a piece of code, in a process of its own beside the servers, prints as JSON."""
+        lines = [
+            "import json, os, sys",
+            "from components import project",
+            "from pipelines import servers, templates",
+            "servers.adopt(project.home())",
+            "os.environ.update(templates.prefect_settings(project.home()))",
+            *(f"{name} = {value!r}" for name, value in values.items()),
+            code,
+        ]
+        done = subprocess.run(
+            [sys.executable, "-c", "\n".join(lines)],
+            cwd=self.project,
+            env=small_project.environment(self.home),
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.strip().splitlines()[-1])
+
+    def submit(self, *assignments: str) -> dict[str, str]:
+        """Ask for a run of the small config: its id and its flow run's."""
+        return self.asks(
+            "from pathlib import Path\n"
+            "from pipelines.config import load_run\n"
+            "from pipelines.running import Asked\n"
+            "from pipelines.runs import Wishes\n"
+            "from pipelines.workers import submission\n"
+            "file = Path('configs/tiny.yaml')\n"
+            "asked = Asked(load_run(file, words), Wishes(assignments=words), file)\n"
+            "print(submission.submit(asked).model_dump_json())",
+            words=(*SHORT, *assignments),
+        )
+
+    def ended(self, run: str, patience_s: float = 240) -> RunRecord:
+        """The record of a run once no process works on it any more."""
+        until = time.monotonic() + patience_s
+        while time.monotonic() < until:
+            record = runs.load(run)
+            if record is not None and record.state in runs.FINISHED:
+                return record
+            time.sleep(0.2)
+        raise AssertionError(f"{run} did not end: {runs.load(run)}")
+
+    def at(self, run: str, step: str, patience_s: float = 120) -> None:
+        """Wait until a step of a run is at work in its process."""
+        until = time.monotonic() + patience_s
+        while time.monotonic() < until:
+            record = runs.load(run)
+            working = any(one.flow == "step" and not one.dead for one in process.at_work())
+            if record and working and any(s.name == step for s in record.last.steps):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{step} of {run} was never at work")
+
+
+@contextmanager
+def opened(folder: Path, slots: int = 2, count: int = 2) -> Iterator[House]:
+    """The house in a folder, stopped at the end; this process lives in its home meanwhile."""
+    project, home = small_project.write(folder / "project"), folder / "home"
+    made = [
+        {"name": str(n), "uuid": f"made-up-{os.getpid()}-{n}", "memory_gb": 8.0}
+        for n in range(count)
+    ]
+    (folder / "devices.json").write_text(json.dumps(made))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATHANOR_HOME", str(home))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv(devices.INVENTORY, str(folder / "devices.json"))
+        patch.chdir(project)
+        home.mkdir()
+        try:
+            servers.up(home, dict(zip(("mlflow", "prefect"), ports(), strict=True)))
+            upkeep.up(home, standing.Wanted(slots=slots, devices=devices.inventory()))
+            yield House(project, home)
+        finally:
+            upkeep.down(home)
+            servers.down(home)

@@ -1,0 +1,36 @@
+"""When which step had which device: what steps say themselves, in their journals."""
+
+import json
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+from pipelines.runs import RunRecord
+
+
+class Span(NamedTuple):
+    """A step's time on a device, in seconds since 1970."""
+
+    device: str
+    begin: float
+    end: float
+
+
+def of_run(home: Path, record: RunRecord, step: str) -> Span:
+    """The span of a run's step that had one device."""
+    key = next(one.key for one in record.last.steps if one.name == step)
+    journal = home / "work" / str(key) / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    told = next(line["values"] for line in lines if line["kind"] == "params")
+    (device,) = told["devices"]
+    return Span(device, lines[0]["time"], lines[-1]["time"])
+
+
+def shared(spans: Sequence[Span]) -> list[tuple[Span, Span]]:
+    """Pairs that had one device at one time."""
+    return [
+        (one, other)
+        for one, other in combinations(spans, 2)
+        if one.device == other.device and one.begin < other.end and other.begin < one.end
+    ]
