@@ -26,6 +26,7 @@ from pipelines.commands import (
     runs,
     shipping,
     trust,
+    workers,
 )
 
 EPILOG = """\
@@ -43,6 +44,7 @@ SUBJECTS = (
     trust,
     reproduction,
     house,
+    workers,
     keeping,
 )
 """Modules of commands, in the order of `athanor --help`."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from components import files, mlflow_store, postgres
 from components.keeping import moved
 from components.records import Record
-from pipelines import kernel, starting, templates
+from pipelines import kernel, opening, starting, templates
 from pipelines.starting import PORTS, Server
 
 PAGES = {
@@ -30,6 +30,16 @@ class Servers(Record):
 
     mlflow: Server | None = None
     prefect: Server | None = None
+    door: Server | None = None
+    """Where workers of other machines are served; None where `up` was not told to."""
+
+
+class Door(Record):
+    """Where the door of a home is wanted."""
+
+    host: str
+    port: int | None = None
+    """None: the usual one, or the next free one."""
 
 
 class Up(Record):
@@ -45,11 +55,15 @@ class Up(Record):
 
 
 def up(
-    home: Path, ports: dict[str, int] | None = None, say: Callable[[str], None] = lambda text: None
+    home: Path,
+    ports: dict[str, int] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    door: Door | None = None,
 ) -> Up:
     """Both servers, those started that did not run; returns when both answer.
 
     `ports` names a server's port; without a name the usual one is taken, or the next free one.
+    A door that was opened stays open until `down`; `door` opens it, or moves it.
 
     Raises:
         ResourceError: a named port is in use, or a run holds the Prefect database.
@@ -60,6 +74,7 @@ def up(
     moved.settle(home)
     with files.locked(home / "servers.lock"):
         known = _read(home)
+        last_door = known.pop("door", None)
         servers = {name: it for name, it in known.items() if starting.healthy(name, it)}
         missing = tuple(name for name in PORTS if name not in servers)
         at: dict[str, int] = {}  # all of them known before any starts
@@ -74,18 +89,57 @@ def up(
         starting.await_answers(home, {name: servers[name] for name in missing}, say)
         if "prefect" in missing:
             templates.migrated(home, "prefect")
+        wanted = door
+        if wanted is None and last_door is not None:
+            wanted = Door(host=last_door.host, port=last_door.port)
+        if wanted is not None:
+            if "prefect" in missing:
+                kernel.end(starting.marked(home, "door"))  # it speaks to the one that was
+            servers["door"], opened = _opened(home, wanted, last_door, say)
+            _write(home, servers)
+            missing = (*missing, *opened)
     return Up(
         servers=Servers(**servers),
         started=missing,
-        links={name: server.url + PAGES[name] for name, server in servers.items()},
+        links={name: server.url + PAGES.get(name, "") for name, server in servers.items()},
         secret=starting.secret_file(home),
     )
+
+
+def _opened(
+    home: Path, wanted: Door, last: Server | None, say: Callable[[str], None]
+) -> tuple[Server, tuple[str, ...]]:
+    """The door as it is wanted, and its name where it was opened now; `last` is the one before."""
+    before = last if last is not None and last.host == wanted.host else None
+    if before is not None and wanted.port in (None, before.port):
+        if starting.healthy("door", before):
+            return before, ()
+        wanted = Door(host=wanted.host)  # its own port, once the kernel has closed it
+    opening.demand_own(wanted.host)
+    kernel.end(starting.marked(home, "door"))
+    usual, patience_s = (before.port, 3.0) if before else (starting.DOOR_PORT, 0.0)
+    port = starting.port(wanted.port, usual, patience_s, wanted.host)
+    found = starting.open_door(home, (wanted.host, port), environment(home))
+    starting.await_answers(home, {"door": found}, say)
+    return found, ("door",)
+
+
+def door_text(home: Path, door: Server) -> list[str]:
+    """What a person has to know to let another machine join."""
+    lines = [
+        f"door     {door.url}",
+        f"  another machine: athanor worker --server {door.url}",
+        f"  with the token in {opening.token_file(home)} (a 0600 file there, or {opening.TOKEN})",
+    ]
+    if door.host not in (starting.LOCAL, "localhost", "::1"):
+        lines.append("  It speaks plain HTTP: TLS or a tunnel before it is yours to put there")
+    return lines
 
 
 def down(home: Path) -> tuple[str, ...]:
     """Stop the home's servers and what they started; gives the names of those that ran."""
     with files.locked(home / "servers.lock"):
-        pids = {name: starting.marked(home, name) for name in PORTS}
+        pids = {name: starting.marked(home, name) for name in ("door", *PORTS)}
         kernel.end(tuple(pid for found in pids.values() for pid in found))
         (home / "servers.json").unlink(missing_ok=True)
     return tuple(name for name, found in pids.items() if found)
@@ -163,7 +217,7 @@ def _read(home: Path) -> dict[str, Server]:
         servers = Servers.model_validate_json((home / "servers.json").read_bytes())
     except (OSError, ValueError):
         return {}
-    pairs = {"mlflow": servers.mlflow, "prefect": servers.prefect}
+    pairs = {"mlflow": servers.mlflow, "prefect": servers.prefect, "door": servers.door}
     return {name: server for name, server in pairs.items() if server is not None}
 
 

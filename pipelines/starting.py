@@ -14,16 +14,20 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 from components import files, mlflow_store, processes
 from components.errors import ResourceError, ServiceUnreachable, UsageError
 from components.records import Record
-from pipelines import embedded, kernel, templates
+from pipelines import embedded, kernel, opening, templates
 
 PATIENCE_S = 180.0
+LOCAL = "127.0.0.1"
+EVERYWHERE = ("0.0.0.0", "::")
 PORTS = {"prefect": 4200, "mlflow": 5000}
 """Usual ports; Prefect first, for a run may hold its database: then nothing is started."""
-HEALTH = {"mlflow": "/health", "prefect": "/api/health"}
+DOOR_PORT = 4280
+HEALTH = {"mlflow": "/health", "prefect": "/api/health", "door": "/health"}
 LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 """Leases in memory are lost with the server, and the runs that hold them are killed (3.8.8)."""
 
@@ -35,11 +39,18 @@ class Server(Record):
     """Host, boot, number and start of its process."""
     pid: int
     url: str
+    host: str = LOCAL
+    """The address that it listens on."""
 
     @property
     def port(self) -> int:
         """The TCP port that it listens on."""
         return int(self.url.rpartition(":")[2])
+
+    @property
+    def near(self) -> str:
+        """Its URL for this machine: one that listens everywhere does so at 127.0.0.1 too."""
+        return f"http://{_named(LOCAL if self.host in EVERYWHERE else self.host)}:{self.port}"
 
 
 def start(home: Path, name: str, port: int) -> Server:
@@ -50,6 +61,18 @@ def start(home: Path, name: str, port: int) -> Server:
     """
     pid = (_start_mlflow if name == "mlflow" else _start_prefect)(home, port)
     return Server(owner=processes.of(pid), pid=pid, url=f"http://127.0.0.1:{port}")
+
+
+def open_door(home: Path, at: tuple[str, int], environment: dict[str, str]) -> Server:
+    """Start the door for workers of other machines; it does not answer yet.
+
+    It speaks to the standing Prefect server, which its environment names.
+    """
+    host, port = at
+    environment = {**environment, **_marking(home, "door")}
+    pid = opening.start(home, at, environment, log(home, "door"))
+    shown = socket.gethostname() if host in EVERYWHERE else host
+    return Server(owner=processes.of(pid), pid=pid, url=f"http://{_named(shown)}:{port}", host=host)
 
 
 def marked(home: Path, name: str) -> tuple[int, ...]:
@@ -67,7 +90,7 @@ def await_answers(home: Path, servers: dict[str, Server], say: Callable[[str], N
     waiting = dict(servers)
     while waiting:
         for name, server in tuple(waiting.items()):
-            if embedded.answers(server.url + HEALTH[name]):
+            if embedded.answers(server.near + HEALTH[name]):
                 say(f"{name} answers at {server.url}")
                 del waiting[name]
             elif processes.dead(server.owner) or time.monotonic() > deadline:
@@ -82,7 +105,7 @@ def await_answers(home: Path, servers: dict[str, Server], say: Callable[[str], N
 def healthy(name: str, server: Server) -> bool:
     """Whether its process lives and answers."""
     alive = not processes.dead(server.owner)
-    return alive and embedded.answers(server.url + HEALTH[name], timeout_s=20)
+    return alive and embedded.answers(server.near + HEALTH[name], timeout_s=20)
 
 
 def listens(server: Server) -> bool:
@@ -90,13 +113,15 @@ def listens(server: Server) -> bool:
     if processes.dead(server.owner):
         return False
     try:
-        socket.create_connection(("127.0.0.1", server.port), timeout=2).close()
+        socket.create_connection(
+            (urlsplit(server.near).hostname or LOCAL, server.port), timeout=2
+        ).close()
     except OSError:
         return False
     return True
 
 
-def port(named: int | None, usual: int, patience_s: float = 0.0) -> int:
+def port(named: int | None, usual: int, patience_s: float = 0.0, host: str = LOCAL) -> int:
     """The named port, or the first free one from the usual one on.
 
     The usual one gets `patience_s` to become free: the kernel closes what a killed process had
@@ -108,15 +133,15 @@ def port(named: int | None, usual: int, patience_s: float = 0.0) -> int:
     """
     if named is None:
         deadline = time.monotonic() + patience_s
-        while not _free(usual) and time.monotonic() < deadline:
+        while not _free(usual, host) and time.monotonic() < deadline:
             time.sleep(0.05)
         for one in range(usual, usual + 100):
-            if _free(one):
+            if _free(one, host):
                 return one
         raise ResourceError(f"no port is free from {usual} to {usual + 99}", "name a free port")
     if not 1 <= named <= 65535:
         raise UsageError(f"{named} is no port", "name one from 1024 to 65535, or none")
-    if not _free(named):
+    if not _free(named, host):
         holder = kernel.listener(named)
         who = f"process {holder} ({kernel.command(holder)})" if holder else "another user's process"
         raise ResourceError(
@@ -234,12 +259,18 @@ def _claim(home: Path, patience_s: float = 10.0) -> IO[str]:
             time.sleep(0.1)
 
 
-def _free(port: int) -> bool:
+def _free(port: int, host: str) -> bool:
     try:
-        socket.create_server(("127.0.0.1", port)).close()
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        socket.create_server((host, port), family=family).close()
     except OSError:
         return False
     return True
+
+
+def _named(host: str) -> str:
+    """A host as a URL writes it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _mark(home: Path, name: str) -> str:

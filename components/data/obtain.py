@@ -2,17 +2,21 @@
 
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
 
 from components import files
 from components.data import archives, build, check, dvc
 from components.data.archives import Source
-from components.data.tree import Tree, compare, scan
+from components.data.tree import File, Tree, compare, scan
 from components.errors import IntegrityError, ResourceError, ServiceUnreachable
 
 log = logging.getLogger(__name__)
+
+
+Offered = Callable[[File, Path], bool]
+"""Puts the bytes of a recorded file at a path; False where it has none."""
 
 
 class Network(StrEnum):
@@ -22,10 +26,13 @@ class Network(StrEnum):
     OFFLINE = "offline"
 
 
-def obtain(root: Path, tree: Tree, folder: Path, network: Network) -> dict[str, str]:
+def obtain(
+    root: Path, tree: Tree, folder: Path, network: Network, offered: Offered | None = None
+) -> dict[str, str]:
     """Put every data set of the tree into the folder, proven, and say where each came from.
 
-    A configured remote goes before the archives; data sets of the team's own have no archive.
+    A configured remote goes first, then what is `offered`, then the archives; data sets of the
+    team's own have no archive.
 
     Raises:
         IntegrityError: what the archives give is not what is recorded.
@@ -41,6 +48,9 @@ def obtain(root: Path, tree: Tree, folder: Path, network: Network) -> dict[str, 
         if remote or set(tree.names) - build.RECIPES.keys():
             reachable = bool(remote) and network is Network.ALLOWED
             came |= dict.fromkeys(_from_dvc(root, tree, folder, reachable), "dvc")
+    if offered is not None:
+        left = [name for name in tree.names if name not in came]
+        came |= dict.fromkeys(_from_offer(tree, folder, left, offered), "server")
     left = [name for name in tree.names if name not in came]
     for name in left:
         if name not in build.RECIPES:
@@ -48,7 +58,8 @@ def obtain(root: Path, tree: Tree, folder: Path, network: Network) -> dict[str, 
                 f"data set {name!r} is built from no archive, and {said}",
                 "name the team's storage in .dvc/config, see: dvc remote list; dvc fetch -v",
             )
-    came |= dict.fromkeys(_from_archives(root, left, folder, network), "archives")
+    if left:
+        came |= dict.fromkeys(_from_archives(root, left, folder, network), "archives")
     for name in came:
         _prove(tree.part(name), folder / name, came[name])
     return came
@@ -63,6 +74,15 @@ def _from_dvc(root: Path, tree: Tree, folder: Path, reachable: bool) -> list[str
         dvc.fetch(root, left)
         whole += [name for name in left if _copied(tree.part(name), cache, folder / name)]
     return whole
+
+
+def _from_offer(tree: Tree, folder: Path, names: list[str], offered: Offered) -> list[str]:
+    """Names of the data sets of which every file is offered."""
+    return [
+        name
+        for name in names
+        if all(offered(file, folder / name / at) for at, file in tree.part(name).files.items())
+    ]
 
 
 def _copied(part: Tree, cache: Path, target: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from components import files, project
 from components.data import check, dvc, placing, pointer
 from components.data.check import DataSet, Look
-from components.data.obtain import Network, obtain
+from components.data.obtain import Network, Offered, obtain
 from components.data.tree import Tree
 from components.errors import IntegrityError
 from components.records import Record
@@ -31,7 +31,7 @@ class Pulled(Record):
 
     data_sets: tuple[DataSet, ...]
     came: dict[str, str]
-    """Data set -> `dvc` or `archives`; those that were here already are not named."""
+    """Data set -> `dvc`, `server` or `archives`; those that were here already are not named."""
     moved: tuple[str, ...]
     """Where files of the user's lie now, relative to the project."""
     in_dvc_cache: bool
@@ -43,10 +43,12 @@ def pull(
     *,
     network: Network = Network.ALLOWED,
     existing: Existing = Existing.REFUSED,
+    offered: Offered | None = None,
 ) -> Pulled:
     """These data sets under `data/`, byte for byte as recorded; without names, all of them.
 
-    Two pulls at once wait for each other. A kill leaves whole files only; the next pull goes on.
+    `offered` is asked after the team's remote and before the archives. Two pulls at once wait for
+    each other. A kill leaves whole files only; the next pull goes on.
 
     Raises:
         IntegrityError: a file in the way is not the recorded one, what was obtained is not what
@@ -64,7 +66,7 @@ def pull(
         if existing is Existing.REFUSED:
             for one in looks:
                 _demand_room(one)
-        came, moved = _fill(root, tree, looks, network)
+        came, moved = _fill(root, tree, looks, (network, offered))
         kept = wanted == tree.names and _keep(root, tree)
         return Pulled(
             data_sets=tuple(check.look(root, tree, name).record for name in wanted),
@@ -75,14 +77,17 @@ def pull(
 
 
 def _fill(
-    root: Path, tree: Tree, looks: Sequence[Look], network: Network
+    root: Path,
+    tree: Tree,
+    looks: Sequence[Look],
+    sources: tuple[Network, Offered | None],
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Obtain beside `data/`, move aside what is in the way, and put in place."""
     lacking = [one.name for one in looks if one.differences.missing or one.differences.changed]
     came: dict[str, str] = {}
     with placing.beside(root) as folder:
         if lacking:
-            came = obtain(root, tree.only(lacking), folder, network)
+            came = obtain(root, tree.only(lacking), folder, *sources)
         moved = _move_aside(root, looks)
         for one in looks:
             _place(one, folder / one.name, root / "data" / one.name)

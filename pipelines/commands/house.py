@@ -42,6 +42,10 @@ def _up_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--database", metavar="HOST[:PORT]", help="keep the records on this PostgreSQL from now on"
     )
+    parser.add_argument(
+        "--host", metavar="ADDRESS", help="open a door at this address for workers elsewhere"
+    )
+    parser.add_argument("--door-port", type=int)
 
 
 def _up(options: Namespace) -> int:
@@ -57,13 +61,18 @@ def _up(options: Namespace) -> int:
     ports = {name: port for name, port in named.items() if port is not None}
     home = project.home()
     wanted = upkeep.wanted(home, options.slots, options.devices)
-    up = servers.up(home, ports, _say)
+    door = options.host and servers.Door(host=options.host, port=options.door_port)
+    if door:
+        wanted = wanted or upkeep.WAITING  # somebody has to wait for steps done elsewhere
+    up = servers.up(home, ports, _say, door or None)
     reaping.after_up(_say)
     found = upkeep.up(home, wanted)
     lines = [f"{name:<8} {link}" for name, link in up.links.items()]
     if found is not None:
         lines.append(f"worker   {upkeep.text(found)}")
     lines.append(f"The Prefect page asks once for what stands in {up.secret}")
+    if up.servers.door is not None:
+        lines += servers.door_text(home, up.servers.door)
     document = {**up.model_dump(mode="json"), "worker": found and found.model_dump(mode="json")}
     answer(options, document, "\n".join(lines))
     return 0
@@ -89,10 +98,18 @@ def _env(options: Namespace) -> int:
     return 0
 
 
+def _doctor_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--server", metavar="URL", help="a door that this machine is to work for")
+
+
 def _doctor(options: Namespace) -> int:
     from pipelines import doctor
 
     findings = doctor.examine()
+    if options.server:
+        from pipelines.remote import joining
+
+        findings = (*findings, *joining.examine(options.server))
     answer(options, doctor.document(findings), doctor.text(findings))
     return doctor.exit_code(findings)
 
@@ -116,6 +133,11 @@ COMMANDS = (
     Command(
         "env", _env, 'for eval "$(athanor env)": plain mlflow, prefect and optuna use our stores'
     ),
-    Command("doctor", _doctor, "examine versions, stores, data and machine; print the exact fix"),
+    Command(
+        "doctor",
+        _doctor,
+        "examine versions, stores, data and machine; print the exact fix",
+        _doctor_arguments,
+    ),
     Command("kinds", _kinds, "list every option that a config can choose", _kinds_arguments),
 )

@@ -8,18 +8,19 @@ step's folder; Prefect is asked now and then, for a step that will leave none.
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from components import project
 from components.errors import Interrupted
 from components.records import Record
-from pipelines import outages
+from pipelines import outages, searching
 from pipelines.child import STOP_GRACE_S, StepBroken, StepCrashed
 from pipelines.keys import Call
 from pipelines.resources import Resources, of
-from pipelines.workers import calls, page, parcels, pools
+from pipelines.workers import calls, inventory, page, parcels, pools
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -32,6 +33,30 @@ LOST_S = 5.0
 MOST_TRIES = 100
 
 
+class Job(NamedTuple):
+    """What a worker is asked for: a step, or a part of a search by several."""
+
+    name: str
+    key: str
+    entry: str
+    arguments: dict[str, Any]
+    place: str
+    """Folder inside the step's own, of a part that works beside others."""
+    wanted: Resources
+
+    @property
+    def folder(self) -> Path:
+        """Where its outcome will lie."""
+        return project.home() / "work" / self.key / self.place
+
+    @property
+    def tries(self) -> str:
+        """Beginning of the idempotency key of each try."""
+        if self.wanted.parallel == 1:
+            return self.key
+        return "-".join(filter(None, (self.key, self.entry.partition(":")[2], self.place)))
+
+
 def run(
     resources: Mapping[str, Resources], call: Call, key: str, watch: Callable[[], None]
 ) -> Record:
@@ -41,6 +66,7 @@ def run(
     interruption goes on.
 
     Raises:
+        ResourceError: no worker can ever do it.
         StepCrashed: the step's process died.
         Interrupted: somebody cancelled the step.
         StepBroken: it raised something that is no error of ours.
@@ -48,45 +74,73 @@ def run(
     """
     from prefect.client.orchestration import get_client
 
-    folder = project.home() / "work" / key
+    whole = project.home() / "work" / key
     wanted = of(resources, call.name)
+    known = inventory.known(project.home())
+    inventory.demand(call.name, wanted, [each.inventory for each in known])
     with get_client(sync_client=True) as client:
-        submitted = _submitted(client, call, key, wanted, folder)
+        parent = _task_run(client)
+
+    def part(entry: str, arguments: dict[str, Any], folder: Path, look: searching.Watch) -> Record:
+        place = str(folder.relative_to(whole)) if folder != whole else ""
+        return _done(Job(call.name, key, entry, arguments, place, wanted), parent, look)
+
+    if wanted.parallel > 1:
+        return searching.search(part, call.arguments, whole, wanted.parallel, watch)
+    return part(call.entry, call.arguments, whole, watch)
+
+
+def _done(job: Job, parent: UUID | None, watch: Callable[[], None]) -> Record:
+    """The record of one job."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        submitted = _submitted(client, job, parent)
         try:
-            return _awaited(client, submitted, folder, watch)
-        except (KeyboardInterrupt, SystemExit):
+            return _awaited(client, submitted, job.folder, watch)
+        except Exception:
+            raise
+        except BaseException:  # an interruption, of the run or of a search's other workers
             _stop(client, submitted)
             raise
 
 
-def _submitted(
-    client: "SyncPrefectClient", call: Call, key: str, wanted: Resources, folder: Path
-) -> "FlowRun":
-    """The flow run of the step's first try that did not fail yet."""
+def _submitted(client: "SyncPrefectClient", job: Job, parent: UUID | None) -> "FlowRun":
+    """The flow run of the first try that did not fail yet."""
     parameters = {
-        "name": call.name,
-        "key": key,
-        "entry": call.entry,
-        "arguments": parcels.packed(call.arguments),
-        "resources": wanted.model_dump(mode="json"),
+        "name": job.name,
+        "key": job.key,
+        "entry": job.entry,
+        "arguments": parcels.packed(job.arguments),
+        "resources": job.wanted.model_dump(mode="json"),
+        "place": job.place,
     }
-    deployment = pools.ensure(client)["step"]
+    deployment = _deployment(str(client.api_url))
     for number in range(MOST_TRIES):
         made = client.create_flow_run_from_deployment(
             deployment,
             parameters=parameters,
-            name=call.name,
-            tags=[*page.tags(), f"key:{key[:12]}"],
-            idempotency_key=f"{key}-{number}",
-            parent_task_run_id=_task_run(client),
+            name=job.name,
+            tags=[*page.tags(), f"key:{job.key[:12]}"],
+            idempotency_key=f"{job.tries}-{number}",
+            parent_task_run_id=parent,
         )
         calls.call()
         if made.state is None or not made.state.is_final():
             return made
-        found = parcels.read(folder / "outcome.json", str(made.id))
+        found = parcels.read(job.folder / "outcome.json", str(made.id))
         if found is not None and found.state == "done":
             return made
-    raise StepCrashed(f"{call.name} failed {MOST_TRIES} times under the key {key[:12]}")
+    raise StepCrashed(f"{job.name} failed {MOST_TRIES} times under the key {job.key[:12]}")
+
+
+@cache
+def _deployment(api: str) -> UUID:
+    """Id of the deployment of steps on a server, which is asked once by a process."""
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return pools.ensure(client)["step"]
 
 
 def _task_run(client: "SyncPrefectClient") -> UUID | None:

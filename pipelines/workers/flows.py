@@ -4,10 +4,12 @@ Whatever entrypoint, command or pull step a deployment names: the worker looks u
 here.
 """
 
+import re
 import signal
 import socket
 import time
 import traceback
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from prefect import flow
@@ -16,28 +18,39 @@ from prefect.states import Cancelled, Completed, Failed, State
 from components import disk, project, workspace
 from components.errors import AthanorError, IntegrityError
 from components.launch import Launch
+from pipelines import searching
 from pipelines.resources import Resources
 from pipelines.workers import page, parcels, process
 from pipelines.workers.parcels import Outcome
 
+PLACE = re.compile(r"workers/\d{1,4}")
+
 
 @flow(name="step", validate_parameters=False, persist_result=False)
 def step(
-    name: str, key: str, entry: str, arguments: dict[str, Any], resources: dict[str, Any]
+    name: str,
+    key: str,
+    entry: str,
+    arguments: dict[str, Any],
+    resources: dict[str, Any],
+    place: str = "",
 ) -> State:
-    """One step of a run, on this machine; its outcome lies in the step's folder."""
+    """One step of a run, on this machine; its outcome lies in the step's folder.
+
+    `place` is a folder inside that one, where the step is a part that works beside others.
+    """
     process.note(process.mine[0].model_copy(update={"step": name, "key": key}))
     page.named(name, process.tags())
     flow_run_id = process.mine[0].flow_run_id
-    place = project.home() / "work" / key
-    place.mkdir(parents=True, exist_ok=True)
+    task = Task(name, key, entry, arguments, resources, place)
+    task.folder.mkdir(parents=True, exist_ok=True)
     try:
-        outcome = _outcome(flow_run_id, Task(name, key, entry, arguments, resources))
+        outcome = executed(flow_run_id, task)
     except SystemExit:
         if not page.cancelling():
             raise
         return Cancelled(message="cancelled; its checkpoint is kept")
-    parcels.write(place / "outcome.json", outcome)
+    parcels.write(task.folder / "outcome.json", outcome)
     if outcome.state == "done":
         return Completed(message=f"{name} is done")
     said = outcome.value["message"] if outcome.state == "error" else "it broke: see worker.log"
@@ -52,9 +65,17 @@ class Task(NamedTuple):
     entry: str
     arguments: dict[str, Any]
     resources: dict[str, Any]
+    place: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Its own, whatever a caller writes there."""
+        whole = project.home() / "work" / PurePath(self.key).name
+        return whole / self.place if PLACE.fullmatch(self.place) else whole
 
 
-def _outcome(flow_run_id: str, task: Task) -> Outcome:
+def executed(flow_run_id: str, task: Task) -> Outcome:
+    """How a step ended that this process executed; never raises what a run must learn."""
     from pipelines import child
 
     name, key, entry = task.name, task.key, task.entry
@@ -64,7 +85,7 @@ def _outcome(flow_run_id: str, task: Task) -> Outcome:
         _demand_same_code(name, key, entry, given)
         wanted = Resources.model_validate(task.resources)
         how = Launch(processes=wanted.ranks, strategy=wanted.strategy, devices=devices)
-        with workspace.opened(project.home() / "work" / key):
+        with workspace.opened(task.folder):
             workspace.current().params({"worker": socket.gethostname(), "devices": devices})
             begun = time.monotonic()
             value = parcels.packed(child.work(entry, given, how))
@@ -92,6 +113,8 @@ def _demand_same_code(name: str, key: str, entry: str, given: dict[str, Any]) ->
     from pipelines import keys
 
     module, _, function = entry.partition(":")
+    if entry in searching.PARTS:
+        function = searching.SEARCH.partition(":")[2]
     call = keys.Call(name, vars(import_module(module))[function], given)
     if keys.key(keys.document(call)) != key:
         raise IntegrityError(

@@ -24,6 +24,8 @@ class AtWork(Record):
     key: str = ""
     run: str | None = None
     """The run of the home that it works on, once that is known."""
+    key: str | None = None
+    """Of a step for another machine's run: its outcome lies under it until it is handed in."""
 
     @property
     def dead(self) -> bool:

@@ -77,12 +77,13 @@ def drain(home: Path, say: Callable[[str], None] = lambda text: None) -> bool:
 
     What does not stop in time is ended: its checkpoint is the last one that it wrote.
     """
-    from pipelines.workers import process
+    from pipelines.workers import inventory, process
 
     found = running(home)
     _file(home).unlink(missing_ok=True)
     if found is not None:
         kernel.end((found.pid,), patience_s=2.0)
+        inventory.withdraw(home, found.name)
     busy = [each for each in process.at_work() if not each.dead]
     if busy:
         say(f"{len(busy)} flow runs are asked to stop")

@@ -8,6 +8,9 @@ from pipelines import devices
 from pipelines.workers import keeper, standing
 from pipelines.workers.standing import Standing, Wanted
 
+WAITING = Wanted(slots=0)
+"""A worker of runs alone: their steps are done on other machines."""
+
 
 def wanted(home: Path, slots: int | None, named: str | None) -> Wanted | None:
     """The worker that a command line asks for; what it leaves open stays as it was.

@@ -23,7 +23,7 @@ from pipelines.deployments.gate import Gate
 from pipelines.deployments.looking import keep_looking
 from pipelines.places import Held, Place
 from pipelines.resources import Resources
-from pipelines.workers import calls, ends, forked, keeper, pools, process, standing
+from pipelines.workers import calls, ends, forked, inventory, keeper, pools, process, standing
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -100,6 +100,7 @@ class Worker:
             return
         if standing.known(project.home()) is not None:
             keeper.ensure(project.home())
+        inventory.tell(project.home(), inventory.of(self.machine.name, self.machine.places))
         for pool in pools.ABOUT:
             self.client.send_worker_heartbeat(pool, self.machine.name, HEARTBEAT_S)
         self._told = time.monotonic()

@@ -1,0 +1,167 @@
+"""Two machines on one: two homes, two clones of project and code, and a door between them."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.pipelines import small_project
+from tests.pipelines.small_project import ROOT, Said
+
+CONFIG = """\
+name: tiny
+data: [words]
+prepare: {kind: characters, min_count: 1, max_length: 12}
+finetune:
+  architecture: {kind: encoder, width: 16, layers: 1, heads: 2, dropout: 0.0}
+  objective: {kind: classification}
+  optimizer: {lr: 1e-2}
+  budget: {epochs: 12, batch_size: 16}
+  threads: 1
+baselines: [majority]
+compress:
+  - []
+measure: {single_rows: 6, batches: 2, rounds: 2}
+select: {max_drop: 0.5}
+gate: {first: majority}
+"""
+
+SUBMIT = """\
+from pathlib import Path
+from components import project
+from pipelines import servers
+servers.adopt(project.home())
+from pipelines.config import load_run
+from pipelines.running import Asked
+from pipelines.runs import Wishes
+from pipelines.workers import submission
+file = Path("configs/tiny.yaml").resolve()
+print(submission.submit(Asked(load_run(file, ()), Wishes(), file)).run)
+"""
+
+PATIENCE_S = 500
+
+
+class Machine:
+    """A clone of project and code with a home of its own."""
+
+    def __init__(self, folder: Path, project: Path) -> None:
+        self.project = project
+        self.home = folder / "home"
+        self.home.mkdir(mode=0o700, parents=True)
+        (folder / "code").mkdir()
+        self.code = small_project.frozen(folder / "code")
+
+    def athanor(self, *words: str) -> Said:
+        return small_project.athanor(self.project, self.home, words, self.code, ROOT)
+
+    def python(self, *words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *words],
+            cwd=self.project,
+            env=small_project.environment(self.home, self.code, ROOT),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def started(self, *words: str, log: Path) -> subprocess.Popen:
+        with log.open("ab") as sink:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pipelines.cli", *words],
+                cwd=self.project,
+                env=small_project.environment(self.home, self.code),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+            )
+
+
+class Machines:
+    """`there` runs are begun and waited for; `here` their steps are done."""
+
+    def __init__(self, folder: Path) -> None:
+        project = small_project.write(folder / "there" / "project")
+        (project / "configs/tiny.yaml").write_text(CONFIG)
+        copy = folder / "here" / "project"
+        shutil.copytree(project, copy, ignore=shutil.ignore_patterns("data"))
+        (copy / "data").mkdir(exist_ok=True)
+        shutil.copytree(project / "configs/data", copy / "configs/data", dirs_exist_ok=True)
+        self.there = Machine(folder / "there", project)
+        self.here = Machine(folder / "here", copy)
+        self.log = folder / "worker.log"
+        self.url = ""
+        self.worker: subprocess.Popen | None = None
+
+    def up(self) -> dict[str, Any]:
+        ports = [
+            word
+            for name, port in zip(("mlflow", "prefect", "door"), free_ports(3), strict=True)
+            for word in (f"--{name}-port", str(port))
+        ]
+        said = self.there.athanor("up", "--slots", "0", "--host", "127.0.0.1", *ports, "--json")
+        assert said.code == 0, said.err
+        self.url = said.json["servers"]["door"]["url"]
+        return said.json
+
+    def let_in(self) -> None:
+        """Carry the token over, as a person does."""
+        token = self.here.home / "worker" / "token"
+        token.parent.mkdir(exist_ok=True)
+        shutil.copy(self.there.home / "door" / "token", token)
+
+    def join(self) -> None:
+        words = ("worker", "--server", self.url, "--slots", "1", "--name", "elsewhere")
+        self.worker = self.here.started(*words, log=self.log)
+
+    def kill_worker(self) -> None:
+        assert self.worker
+        self.worker.kill()
+        self.worker.wait()
+
+    def kill_door(self) -> None:
+        os.kill(json.loads((self.there.home / "servers.json").read_text())["door"]["pid"], 9)
+
+    def submit(self) -> str:
+        return self.there.python("-c", SUBMIT).strip()
+
+    def state(self, run: str) -> str:
+        try:
+            record = json.loads((self.there.home / f"runs/{run}.json").read_text())
+        except (OSError, ValueError):
+            return "queued"
+        return record["attempts"][-1]["state"]
+
+    def down(self) -> None:
+        if self.worker and self.worker.poll() is None:
+            self.worker.send_signal(signal.SIGTERM)
+            try:
+                self.worker.wait(90)
+            except subprocess.TimeoutExpired:
+                self.worker.kill()
+        self.there.athanor("down")
+
+
+def until(fits: Callable[[], object], what: str) -> None:
+    """Return when something is so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not fits():
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for: {what}"
+        time.sleep(0.1)
+
+
+def free_ports(number: int) -> Sequence[int]:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    found = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return found

@@ -1,0 +1,72 @@
+"""A step that no worker can ever do is refused at once, by name."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from components.errors import ResourceError
+from pipelines.devices import Device
+from pipelines.resources import Resources
+from pipelines.workers import inventory
+from pipelines.workers.inventory import Inventory
+
+
+def device(number: int, memory_gb: float) -> Device:
+    return Device(name=str(number), uuid=f"GPU-{number}", memory_gb=memory_gb)
+
+
+BOX = Inventory(
+    name="gpu-box",
+    owner="gpu-box boot 1 1",
+    slots=2,
+    devices=(device(0, 24), device(1, 24)),
+    memory_gb=64,
+)
+BARE = Inventory(name="bare", owner="bare boot 1 1", memory_gb=16)
+
+
+def test_the_refusal_says_what_is_wanted_and_who_has_what() -> None:
+    wanted = Resources(gpus=4, memory_gb=40)
+    told = r"no worker has 4 devices of 40 GB for pretrain: gpu-box has 2 of 24 GB; bare has no dev"
+    with pytest.raises(ResourceError, match=told):
+        inventory.demand("pretrain", wanted, [BOX, BARE])
+
+
+def test_memory_is_that_of_each_device() -> None:
+    assert inventory.able(Resources(gpus=2, memory_gb=24), BOX)
+    assert not inventory.able(Resources(gpus=1, memory_gb=25), BOX)
+
+
+def test_a_step_without_devices_wants_a_slot_and_the_machines_memory() -> None:
+    assert inventory.able(Resources(memory_gb=60), BOX)
+    assert not inventory.able(Resources(memory_gb=65), BOX)
+    with pytest.raises(ResourceError, match="no worker has a slot for prepare: bare has no slots"):
+        inventory.demand("prepare", Resources(), [BARE])
+
+
+def test_one_worker_that_can_is_enough_and_without_any_it_may_wait() -> None:
+    inventory.demand("finetune", Resources(gpus=2), [BARE, BOX])
+    inventory.demand("finetune", Resources(gpus=2), [])
+
+
+def test_a_silent_worker_counts_until_it_is_forgotten(home: Path) -> None:
+    inventory.tell(home, BOX)
+    inventory.tell(home, BARE)
+    path = home / "worker/inventory/gpu-box.json"
+    ago = time.time() - inventory.LIVES_S - 5
+    os.utime(path, (ago, ago))
+    assert [(one.inventory.name, one.alive) for one in inventory.known(home)] == [
+        ("bare", True),
+        ("gpu-box", False),
+    ]
+    ago = time.time() - inventory.FORGOTTEN_S - 5
+    os.utime(path, (ago, ago))
+    assert [one.inventory.name for one in inventory.known(home)] == ["bare"]
+
+
+def test_a_drained_worker_gives_nothing(home: Path) -> None:
+    inventory.tell(home, BOX)
+    inventory.withdraw(home, "gpu-box")
+    assert inventory.known(home) == ()
