@@ -15,9 +15,11 @@ from components.workspace import WORKERS, Workspace
 from pipelines import child
 from pipelines.progress import Tail
 
-OPEN, WORK, CHOOSE = (
-    f"components.steps.search:{name}" for name in ("open_study", "work", "choose")
+SEARCH, OPEN, WORK, CHOOSE = (
+    f"components.steps.search:{name}" for name in ("search", "open_study", "work", "choose")
 )
+PARTS = (OPEN, WORK, CHOOSE)
+"""What a search by several consists of; its key is that of a search by one."""
 
 IDLE_CRASHES = 3
 """Deaths in a row in which a worker came to no trial: it cannot work here."""

@@ -100,7 +100,7 @@ class Worker:
         """What the door answers; it hears of the living, and of the dead that left nothing."""
         living, ended = self._living(), []
         for gone in process.at_work():
-            if gone.key is None or gone in living or gone.flow_run_id in self._delivering:
+            if not gone.key or gone in living or gone.flow_run_id in self._delivering:
                 continue
             if self._left(gone):
                 self._deliver(gone)

@@ -27,7 +27,7 @@ PLACE = re.compile(r"workers/\d{1,4}")
 
 
 @flow(name="step", validate_parameters=False, persist_result=False)
-def step(
+def step(  # noqa: PLR0913  Prefect's page shows them one by one
     name: str,
     key: str,
     entry: str,

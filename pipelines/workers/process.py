@@ -20,12 +20,11 @@ class AtWork(Record):
     places: tuple[str, ...] = ()
     """Names of the slots or devices that it holds."""
     step: str = ""
-    """The step that it executes, and its key."""
+    """The step that it executes; empty for a run."""
     key: str = ""
+    """Of that step: its outcome lies under it."""
     run: str | None = None
     """The run of the home that it works on, once that is known."""
-    key: str | None = None
-    """Of a step for another machine's run: its outcome lies under it until it is handed in."""
 
     @property
     def dead(self) -> bool:

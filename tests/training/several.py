@@ -4,23 +4,21 @@ A process of its own because ranks are forks of a fork server, which keeps the h
 started in: `python -m tests.training.several < requests`.
 """
 
-import json
 import os
 import random
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from components import objects
 from components.artifacts import Prepared, TrainedModel
 from components.errors import AthanorError
 from components.launch import Launch
-from components.records import Record
 from components.recipe import Recipe
+from components.records import Record
 from pipelines import child
 from tests.training import small
 
