@@ -230,6 +230,8 @@ class Desk:
             if not re.fullmatch(SHA256, key):
                 continue  # it names a folder
             wanted = Resources.model_validate(run.parameters.get("resources", {}))
+            if wanted.parallel > 1:
+                continue  # parts of a search share a folder: they work where the run's home is
             due.append(Due(flow_run_id=str(run.id), name=run.name, key=key, resources=wanted))
         self._due = tuple(due)
         self._called, self._looked = called, now
