@@ -14,16 +14,17 @@ from pipelines import ancestry, running
 from pipelines.config import RunConfig, load_run
 from pipelines.receipt import Report
 from pipelines.retraining import arrival, report
-from pipelines.retraining.records import Retrained, Source
+from pipelines.retraining.records import Retrained
 from pipelines.runs import Retraining, RunRecord, Wishes
 
 
 def retrain(
-    config: str, reason: str = "", assignments: Sequence[str] | None = None, data: Source = "pull"
+    config: str, reason: str = "", assignments: Sequence[str] | None = None, data: str = "pull"
 ) -> Retrained:
     """What became of the model of a config: trained further on new data, or left as it is.
 
-    Runs in this process, with the Prefect API that it is given, as `running.run` does.
+    New data come by `pull` of what is recorded, from the shards that are `incoming`, or not at
+    all (`as-is`). Runs in this process, with the Prefect API that it is given, as `running.run`.
 
     Raises:
         DataRejected: new data broke a rule.
