@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from components import leases
 from components.bundle import Bundle
 from components.registry import fetching, glance
 from pipelines import ancestry, running
@@ -18,6 +19,7 @@ from pipelines.retraining.records import Retrained
 from pipelines.runs import Retraining, RunRecord, Wishes
 
 
+@leases.held()
 def retrain(
     config: str, reason: str = "", assignments: Sequence[str] | None = None, data: str = "pull"
 ) -> Retrained:
