@@ -4,7 +4,7 @@ Get new data > are they the champion's? > the chain of `pipelines.train`, from i
 studies > both on the same new test rows > promoted or refused > the report.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,12 +21,16 @@ from pipelines.runs import Retraining, RunRecord, Wishes
 
 @leases.held()
 def retrain(
-    config: str, reason: str = "", assignments: Sequence[str] | None = None, data: str = "pull"
+    config: str,
+    reason: str = "",
+    assignments: Sequence[str] | None = None,
+    data: str = "pull",
+    run: Callable[[Path, Wishes], Report] = running.run,
 ) -> Retrained:
     """What became of the model of a config: trained further on new data, or left as it is.
 
     New data come by `pull` of what is recorded, from the shards that are `incoming`, or not at
-    all (`as-is`). Runs in this process, with the Prefect API that it is given, as `running.run`.
+    all (`as-is`). `run` executes the chain, in this process where nothing else is said.
 
     Raises:
         DataRejected: new data broke a rule.
@@ -41,7 +45,7 @@ def retrain(
         return _same_data(known, asked, arrived)
     wishes = Wishes(assignments=given, retraining=asked)
     taken_over = ancestry.taken_over(known, wishes)
-    done = running.run(file, wishes)
+    done = run(file, wishes)
     return report.of(done, asked, (*arrived, *taken_over.notes))
 
 
