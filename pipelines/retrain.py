@@ -8,26 +8,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from components import leases
 from components.bundle import Bundle
 from components.registry import fetching, glance
 from pipelines import ancestry, running
 from pipelines.config import RunConfig, load_run
 from pipelines.receipt import Report
 from pipelines.retraining import arrival, report
-from pipelines.retraining.records import Retrained, Source
+from pipelines.retraining.records import Retrained
 from pipelines.runs import Retraining, RunRecord, Wishes
 
 
+@leases.held()
 def retrain(
     config: str,
     reason: str = "",
     assignments: Sequence[str] | None = None,
-    data: Source = "pull",
+    data: str = "pull",
     run: Callable[[Path, Wishes], Report] = running.run,
 ) -> Retrained:
     """What became of the model of a config: trained further on new data, or left as it is.
 
-    `run` executes the chain, in this process where nothing else is said.
+    New data come by `pull` of what is recorded, from the shards that are `incoming`, or not at
+    all (`as-is`). `run` executes the chain, in this process where nothing else is said.
 
     Raises:
         DataRejected: new data broke a rule.

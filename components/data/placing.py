@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from components import files, project
 from components.data import dvc, pointer
 from components.data.tree import File, Tree, scan
-from components.errors import AthanorError, IntegrityError
+from components.errors import AthanorError, IntegrityError, ResourceError
 from components.records import Record
 
 TAKING = "data.taking"
@@ -75,8 +75,15 @@ def place(root: Path, folder: Path, plan: Plan) -> None:
     """Bring what lies in `folder/files` into `data/`; `data.lock` of the home is held.
 
     Raises:
+        ResourceError: `data/` is on another file system; nothing was done.
         AthanorError: a step could not be done; the next command goes on with it.
     """
+    if (root / "data").stat().st_dev != folder.stat().st_dev:
+        raise ResourceError(
+            f"{root / 'data'} lies on another file system than the project: nothing can take its "
+            "place there in one step",
+            "put data/ and the project on one file system",
+        )
     files.write_json(folder / PLAN, plan.model_dump(mode="json"))
     files.sync_folder(folder)
     folder.rename(root / TAKING)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from components.intake import likeness
 from components.intake.arrived import Row
 from components.records import Record
 
@@ -75,6 +74,8 @@ def _leaks(fresh: Sequence[Row], before: Sequence[Known]) -> dict[str, str]:
 
     Of two new ones that are nearly the same the later one is left out.
     """
+    from components.intake import likeness
+
     found: dict[str, str] = {}
     mine = [Known(row.split, row.id, row.said, row.label) for row in fresh]
     for split in sorted({one.split for one in mine}):

@@ -8,10 +8,9 @@ from components.data import check, dvc, placing, pointer
 from components.data.pull import Existing, Pulled, pull
 from components.errors import IntegrityError, UsageError
 from pipelines import data as commands
-from pipelines.retraining.records import Source
 
 
-def bring(names: Sequence[str], source: Source) -> tuple[str, ...]:
+def bring(names: Sequence[str], source: str) -> tuple[str, ...]:
     """Bring what is new into `data/`, and say what came.
 
     Raises:
@@ -72,6 +71,12 @@ def _digest(found: Pulled, name: str) -> str:
 def _taken_in(names: Sequence[str]) -> tuple[str, ...]:
     said: list[str] = []
     for name in names:
-        if intake.waiting(name):
+        if not intake.waiting(name):
+            continue
+        try:
             said += commands.text(commands.add((name,))).splitlines()
+        except UsageError:
+            if intake.waiting(name):
+                raise
+            said.append(f"another command took in what waited for {name}")
     return tuple(said) or ("no shard waits in incoming/",)

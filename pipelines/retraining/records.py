@@ -5,9 +5,6 @@ from typing import Any, Literal
 from components.records import Record
 from pipelines.comparison.records import Compared
 
-Source = Literal["pull", "incoming", "as-is"]
-"""Where new data come from: what `data.dvc` records, shards that wait, or nowhere."""
-
 
 class SplitRows(Record):
     """Rows of one split, as the champion knew them and now."""

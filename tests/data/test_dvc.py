@@ -12,14 +12,23 @@ from components import intake
 from components.data import archives, pointer
 from components.data.check import status, verify
 from components.data.obtain import Network
-from components.data.pull import pull
+from components.data.pull import Existing, pull
 from components.data.record import record
 from components.data.tree import IGNORED, scan
-from components.errors import DataRejected, ServiceUnreachable, UsageError
+from components.errors import DataRejected, IntegrityError, ServiceUnreachable, UsageError
 from components.validation.expectations import Expectations
+from pipelines.retraining import arrival
 
 CLEAN = "Data and pipelines are up to date."
 ROOT = Path(__file__).resolve().parents[2]
+SUITE = Expectations.model_validate(
+    {
+        "name": "reviews_zh",
+        "expectations": [
+            {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "text"}}
+        ],
+    }
+)
 
 
 @pytest.fixture
@@ -75,15 +84,7 @@ def test_a_shard_that_was_taken_in_is_known_to_plain_dvc(under_dvc: Path, do) ->
     shard = under_dvc / "incoming/reviews_zh/week.jsonl"
     shard.parent.mkdir(parents=True)
     shard.write_text('{"label": "positive", "text": "周末又来了一次"}\n')
-    suite = Expectations.model_validate(
-        {
-            "name": "reviews_zh",
-            "expectations": [
-                {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "text"}}
-            ],
-        }
-    )
-    taken = intake.take_in("reviews_zh", intake.waiting("reviews_zh"), suite)
+    taken = intake.take_in("reviews_zh", intake.waiting("reviews_zh"), SUITE)
     after = (under_dvc / "data.dvc").read_text()
     assert taken.tree in after
     assert before.splitlines()[:4] == after.splitlines()[:4], "comments and keys stay"
@@ -91,6 +92,32 @@ def test_a_shard_that_was_taken_in_is_known_to_plain_dvc(under_dvc: Path, do) ->
     shutil.rmtree(under_dvc / "data")
     do.dvc(under_dvc, "checkout")
     assert verify(("reviews_zh",)).data_sets[0].tree == taken.after
+
+
+@pytest.mark.slow
+def test_a_retraining_pulls_over_an_earlier_recorded_state_and_over_nothing_else(
+    storage: Path, under_dvc: Path, do
+) -> None:
+    pull()
+    shard = under_dvc / "week.jsonl"
+    shard.write_text('{"label": "positive", "text": "周末又来了一次"}\n')
+    taken = intake.take_in("reviews_zh", [shard], SUITE)
+    with Repo(str(under_dvc)) as repo:
+        repo.push()
+    records = {name: (under_dvc / name).read_bytes() for name in ("data.dvc", pointer.LISTING)}
+    do.git(under_dvc, "checkout", "--", *records)
+    pull(existing=Existing.ASIDE)
+    for name, content in records.items():  # as `git pull` brings them
+        (under_dvc / name).write_bytes(content)
+    said = arrival.bring(("reviews_zh",), "pull")
+    assert said[0] == "data/reviews_zh came from the dvc"
+    assert any("an earlier state was moved to data.old-" in line for line in said)
+    assert verify(("reviews_zh",)).data_sets[0].tree == taken.after
+    mine = under_dvc / "data/reviews_zh/train/0000.jsonl"
+    mine.write_text("nobody recorded this\n")
+    with pytest.raises(IntegrityError, match="recorded is"):
+        arrival.bring(("reviews_zh",), "pull")
+    assert mine.read_text() == "nobody recorded this\n"
 
 
 @pytest.mark.slow

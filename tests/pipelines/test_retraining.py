@@ -274,8 +274,29 @@ def test_a_run_without_a_search_takes_what_was_found(inside: House) -> None:
     assert ancestry.AFRESH.recipe(config.finetune) == config.finetune
 
 
+def test_a_remake_is_given_what_a_retrained_version_took_over(
+    inside: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from components.bundle import origin
+    from components.registry import fetching
+
+    first, second = (origin.of(fetching.fetch("tiny", version)) for version in (1, 2))
+    home, folder = tmp_path / "home", tmp_path / "remake"
+    assert ancestry.carry(first, home, folder) == ()
+    assert ancestry.carry(second, home, folder) == ("--retraining", "retraining.json")
+    here = taken_over()
+    config = load_run(Path("configs/tiny.yaml"))
+    kept = Retraining.model_validate_json((folder / "retraining.json").read_bytes())
+    small_project.write(folder / "project")
+    (folder / "configs/keys").rename(folder / "project/configs/keys")
+    monkeypatch.chdir(folder / "project")
+    monkeypatch.setenv("ATHANOR_HOME", str(home))
+    there = ancestry.taken_over(config, Wishes(retraining=kept))
+    assert there.start == here.start, "without a registry"
+
+
 def test_a_source_of_data_that_does_not_exist_is_named(inside: House) -> None:
     from pipelines.retraining import arrival
 
     with pytest.raises(AthanorError, match="--data 'push' is no source"):
-        arrival.bring(("words",), "push")  # type: ignore[arg-type]
+        arrival.bring(("words",), "push")
