@@ -38,7 +38,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory(prefix="athanor-benchmark-") as name:
                 folder = Path(name)
                 os.environ["ATHANOR_HOME"] = str(folder / "home")
-                with _on(store):
+                with on(store):
                     workers = Workers(folder / "key", number, config=config)
                     if options.rate:
                         _rate(store, folder / "key", workers)
@@ -81,7 +81,8 @@ def _rate(store: str, folder: Path, workers: Workers) -> None:
 
 
 @contextmanager
-def _on(store: str) -> Iterator[None]:
+def on(store: str) -> Iterator[None]:
+    """The home that the environment names, in files or on a PostgreSQL of its own."""
     if store == "sqlite":
         yield
         return
