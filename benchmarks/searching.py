@@ -7,6 +7,7 @@ the home's SQLite file and on PostgreSQL: what the study itself costs.
 """
 
 import argparse
+import json
 import os
 import random
 import tempfile
@@ -37,7 +38,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory(prefix="athanor-benchmark-") as name:
                 folder = Path(name)
                 os.environ["ATHANOR_HOME"] = str(folder / "home")
-                with _on(store):
+                with on(store):
                     workers = Workers(folder / "key", number, config=config)
                     if options.rate:
                         _rate(store, folder / "key", workers)
@@ -67,17 +68,21 @@ def _kill(store: str, folder: Path, workers: Workers, kills: int) -> None:
 
 
 def _rate(store: str, folder: Path, workers: Workers) -> None:
-    """From the first step to the last: processes take a second to start."""
+    """What a trial of no length costs, without the start of its process."""
     workers.join()
-    log = folder / "steps.log"
-    first = min(path.stat().st_mtime for path in (folder / "workers").iterdir())
-    seconds = log.stat().st_mtime - first
-    rate = workers.config.trials / seconds
-    print(f"{store:<11} {len(workers.processes)} workers: {rate:.1f} trials a second")
+    said = [json.loads(path.read_text()) for path in folder.glob("workers/*/cost.json")]
+    trials, number = workers.config.trials, len(workers.processes)
+    cpu_ms = 1000 * sum(each["cpu_s"] for each in said) / trials
+    wall_s = max(each["end"] for each in said) - min(each["begin"] for each in said)
+    print(
+        f"{store:<11} {number} workers: {cpu_ms:.0f} ms CPU,"
+        f" {1000 * wall_s / trials:.0f} ms a trial"
+    )
 
 
 @contextmanager
-def _on(store: str) -> Iterator[None]:
+def on(store: str) -> Iterator[None]:
+    """The home that the environment names, in files or on a PostgreSQL of its own."""
     if store == "sqlite":
         yield
         return

@@ -187,7 +187,8 @@ def _start_mlflow(home: Path, port: int) -> int:
     }
     words = [word for option in options.items() for word in option]
     path = log(home, "mlflow")
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (path.parent, home / "mlflow"):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment = {
         **os.environ,
         **mlflow_store.settings(),

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from components import trials, workspace
@@ -229,7 +230,10 @@ def _take(study: "Shared", claimed: "Claimed", task: Task) -> None:
 
     say(0.0, "begins")
     try:
-        ended = trials.run(task, claimed.trial, checkpoints, say)
+        if study.deadly(claimed, _place(claimed, checkpoints)):
+            ended = trials.Ended("failed", None)
+        else:
+            ended = trials.run(task, claimed.trial, checkpoints, say)
         study.tell(claimed, ended.state, ended.value)
     except UpdateFinishedTrialError:  # our lock was lost with its server: another one ended it
         claimed.release()
@@ -239,6 +243,14 @@ def _take(study: "Shared", claimed: "Claimed", task: Task) -> None:
     params = claimed.trial.params
     trial = Trial(number=claimed.number, state=ended.state, value=ended.value, params=params)
     _say(trial, round(time.monotonic() - claimed.began, 3))
+
+
+def _place(claimed: "Claimed", checkpoints: Path) -> str:
+    """How far a trial came: its last report and its last checkpoint."""
+    kept = [path.stat() for path in checkpoints.glob("[!.]*")]
+    newest = max((each.st_mtime_ns for each in kept), default=0)
+    frozen = claimed.trial.storage.get_trial(claimed.trial._trial_id)
+    return f"{len(frozen.intermediate_values)} {newest}"
 
 
 def _worker() -> str:

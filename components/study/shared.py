@@ -27,7 +27,7 @@ TAKEN = "athanor.taken"
 """How often it was taken over."""
 
 DEATHS = "athanor.deaths"
-"""Reports that it had when it was taken over last, and how often it died since."""
+"""How far it was when it was taken over last, and how often in a row it died there."""
 
 SECONDS = "athanor.seconds"
 """How long its last holder worked on it."""
@@ -36,7 +36,7 @@ ERROR = "athanor.error"
 """Why it failed."""
 
 MOST_DEATHS = 4
-"""A trial that dies so often between two epochs kills its process itself: it is failed."""
+"""A trial that dies so often without coming further kills its process itself: it is failed."""
 
 
 class Claimed(NamedTuple):
@@ -49,6 +49,8 @@ class Claimed(NamedTuple):
     """Name of the folder of its checkpoints, whoever works on it."""
     release: Release
     began: float
+    taken: int
+    """How often it was taken over from a dead process."""
 
 
 class Shared:
@@ -87,6 +89,17 @@ class Shared:
         drawing.end(self._study, claimed.trial, state, value)
         claimed.release()
 
+    def deadly(self, claimed: Claimed, place: str) -> bool:
+        """Whether a trial dies again and again where it stands, which `place` describes."""
+        if not claimed.taken:
+            return False
+        seen, deaths = claimed.trial.user_attrs.get(DEATHS, (place, 0))
+        deaths = deaths + 1 if seen == place else 1
+        claimed.trial.set_user_attr(DEATHS, (place, deaths))
+        if deaths >= MOST_DEATHS:
+            claimed.trial.set_user_attr(ERROR, f"its process died {deaths} times at one place")
+        return deaths >= MOST_DEATHS
+
     def leave(self) -> None:
         """Let others have what this process did not finish."""
         for release in self._held:
@@ -122,15 +135,7 @@ class Shared:
                 continue
             trial = optuna.Trial(self._study, dead._trial_id)
             trial.set_user_attr(TAKEN, dead.user_attrs.get(TAKEN, 0) + 1)
-            reports = len(dead.intermediate_values)
-            seen, deaths = dead.user_attrs.get(DEATHS, (reports, 0))
-            deaths = deaths + 1 if seen == reports else 1
-            trial.set_user_attr(DEATHS, (reports, deaths))
-            if deaths < MOST_DEATHS:
-                return self._claimed(trial, release)
-            trial.set_user_attr(ERROR, f"its process died {deaths} times between two epochs")
-            drawing.end(self._study, trial, "failed", None)
-            release()
+            return self._claimed(trial, release)
         return None
 
     def _new(self, first: Sequence[Mapping[str, Any]]) -> Claimed | None:
@@ -158,7 +163,8 @@ class Shared:
     def _claimed(self, trial: optuna.Trial, release: Release) -> Claimed:
         checkpoints = str(trial.user_attrs.get(FIRST, trial.number))
         number = self._places()[trial.number]
-        return Claimed(trial, number, checkpoints, release, time.monotonic())
+        taken = trial.user_attrs.get(TAKEN, 0)
+        return Claimed(trial, number, checkpoints, release, time.monotonic(), taken)
 
     def _ended(self) -> list[FrozenTrial]:
         return [trial for trial in self._study.get_trials(deepcopy=False) if drawing.counts(trial)]

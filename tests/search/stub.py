@@ -85,12 +85,15 @@ def main(entry: str, folder: str, arguments: str, *without: str) -> None:
     if without:
         without_take_over()
     given = json.loads(arguments)
+    begin, cpu_s = time.time(), time.process_time()
     with workspace.opened(Path(folder)):
         vars(search)[entry](
             Prepared.model_validate(given["data"]),
             Recipe.model_validate(given["base"]),
             SearchConfig.model_validate(given["config"]),
         )
+    cost = {"begin": begin, "end": time.time(), "cpu_s": time.process_time() - cpu_s}
+    Path(folder, "cost.json").write_text(json.dumps(cost))
 
 
 if __name__ == "__main__":

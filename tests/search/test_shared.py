@@ -1,15 +1,20 @@
 """The claim of a trial: who has it, who takes it over, and how many there are."""
 
+import itertools
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
 from components import study, trials, workspace
+from components.artifacts import SearchResult
+from components.errors import TrainingDiverged
 from components.space import Values
 from components.steps import search as step
 from components.study import Plan, drawing, shared, storage
@@ -91,23 +96,53 @@ def test_a_trial_that_ends_between_the_look_and_the_lock_is_not_taken_over(
         assert one.facts()["taken_over"] == 0
 
 
-def test_a_trial_that_kills_its_process_at_one_place_again_and_again_is_failed() -> None:
-    with joined(1) as held:
-        for _ in range(shared.MOST_DEATHS):
-            claimed(held).release()
-        assert held.claim("me", FIRST) is None
-        assert [trial.state for trial in held.trials] == ["failed"]
-        assert held.over
+def worked(folder: Path, die: Callable[[int], None]) -> SearchResult:
+    """A search of one trial whose process dies as `die` says, at each try until it does not."""
+    config = SearchConfig(trials=1, space=test_search.SPACE)
+    task = (test_parallel.DATA, test_search.BASE, config)
+    tries = itertools.count()
+
+    def run(*given: Any) -> trials.Ended:
+        number = next(tries)
+        given[2].mkdir(parents=True, exist_ok=True)
+        die(number)
+        return trials.Ended("complete", 0.5)
+
+    with workspace.opened(folder), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trials, "run", run)
+        for _ in range(3 * shared.MOST_DEATHS):
+            with suppress(Killed):
+                step.work(*task)
+                break
+        return step.choose(*task)
 
 
-def test_a_trial_that_comes_further_after_each_death_is_not_failed() -> None:
-    with joined(1) as held:
-        for epoch in range(2 * shared.MOST_DEATHS):
-            one = claimed(held)
-            one.trial.report(0.1, epoch)
-            one.release()
-        held.tell(claimed(held), "complete", 0.1)
-        assert held.facts()["taken_over"] == 2 * shared.MOST_DEATHS
+class Killed(BaseException):
+    """As sudden as a kill."""
+
+
+def test_a_trial_that_kills_its_process_at_one_place_again_and_again_is_failed(
+    tmp_path: Path,
+) -> None:
+    def dies(number: int) -> None:
+        raise Killed
+
+    with pytest.raises(TrainingDiverged, match="none of 1 trials"):
+        worked(tmp_path, dies)
+
+
+def test_a_trial_that_comes_further_before_each_death_is_not_failed(tmp_path: Path) -> None:
+    def dies(number: int) -> None:
+        for folder in tmp_path.glob("trials/*"):
+            (folder / f"{number}.json").write_text("a checkpoint")
+        if number < 2 * shared.MOST_DEATHS:
+            time.sleep(0.01)
+            raise Killed
+
+    result = worked(tmp_path, dies)
+    assert [trial.state for trial in result.trials] == ["complete"]
+    assert result.made
+    assert result.made.facts["taken_over"] == 2 * shared.MOST_DEATHS
 
 
 @pytest.mark.parametrize("waits", [False, True])
