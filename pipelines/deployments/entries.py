@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from components import project
 from components.errors import AthanorError, ConfigError
 from components.records import Record
-from pipelines.config import Name, checked, load_run
+from pipelines.config import DEPLOYMENTS, Name, checked, load_run, run_files
 from pipelines.deployments.durations import Duration, seconds
 from pipelines.deployments.notices import Notice
 from pipelines.deployments.policy import OnLate, Overlap
@@ -129,7 +129,7 @@ class Deployments(Record):
 
 def place() -> Path:
     """Where the file lies."""
-    return project.root() / "configs" / "deployments.yaml"
+    return project.root() / "configs" / DEPLOYMENTS
 
 
 def load(file: Path | None = None) -> tuple[Entry, ...]:
@@ -156,7 +156,7 @@ def _config(document: Document, at: int, entry: Entry) -> Iterator[str]:
         yield f"{where} {key}: {entry.config!r} lies outside the project; name one of configs/"
         return
     if not path.is_file():
-        known = sorted(shown(each) for each in path.parent.glob("*.yaml") if each != document.file)
+        known = [shown(each) for each in run_files(path.parent)]
         near = difflib.get_close_matches(entry.config, known, 1)
         hint = f"did you mean {near[0]}" if near else f"there are: {', '.join(known) or 'none'}"
         yield f"{where} {key}: there is no file {entry.config}; {hint}"
