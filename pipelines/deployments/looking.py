@@ -106,7 +106,9 @@ def _start_where_nothing_came(
     if period is None or off:
         return
     try:
-        newest = glance.newest(load_run(project.root() / entry.config, entry.assignments).name)
+        newest = glance.newest(
+            load_run(project.root() / entry.config, entry.parameters.assignments).name
+        )
     except AthanorError as error:
         log.warning("%s", error)  # the registry is away, or the config is gone: the next look
         return

@@ -146,6 +146,7 @@ def test_an_event_makes_a_run_and_two_of_one_digest_make_one(
     assert made.parameters == {
         "config": "configs/digits.yaml",
         "assignments": [],
+        "data": "pull",
         "reason": "data_changed",
         "digest": "d1.dir",
         "subject": "digits",
