@@ -1,5 +1,7 @@
 """Deployments on a real Prefect server: applied once, edited by hand, pruned, fired, admitted."""
 
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,6 +18,7 @@ from tests.deployments.standing import (
     begin,
     did,
     due,
+    history,
     named,
     prefect,
     wait,
@@ -130,6 +133,37 @@ def test_a_schedule_fires_and_after_missed_slots_latest_starts_one(
     assert gate.admit(client, overlapping) == []
     skipped = client.read_flow_run(overlapping[0].id).state
     assert (skipped.name, skipped.message) == ("Skipped", f"run {started[0].id} was still at work")
+
+
+@pytest.mark.parametrize(
+    ("on_late", "runs"), [("latest", [9]), ("all", list(range(10))), ("skip", [])]
+)
+def test_ten_slots_that_nobody_was_there_for(
+    deployments: Write, client: Client, up: Path, on_late: str, runs: list[int]
+) -> None:
+    from prefect.states import Completed, Scheduled
+
+    name = f"late-{on_late}"
+    text = OTHER.replace("other", name).replace("6h}", f"6h}}, on_late: {on_late}")
+    deployments("deployments:\n" + text)
+    applying.deploy(Ask())
+    made = []
+    for number in range(10):
+        slot = datetime.now(UTC) - timedelta(minutes=100 - 10 * number)
+        state = Scheduled(scheduled_time=slot)
+        made.append(client.create_flow_run_from_deployment(named(client, name).id, state=state))
+    statement = "UPDATE flow_run SET auto_scheduled = 1 WHERE deployment_id = ?"
+    history(up, statement, str(named(client, name).id))
+    started = []
+    while runs_left := due(client, name):
+        for run in gate.admit(client, runs_left):
+            begin(client, run)
+            assert gate.admit(client, due(client, name)) == []  # one at a time
+            client.set_flow_run_state(run.id, Completed())
+            started.append(run.id)
+    assert started == [made[number].id for number in runs]
+    names = [client.read_flow_run(each.id).state_name for each in made]
+    assert names.count("Missed") == 10 - len(runs)
 
 
 def test_an_event_makes_a_run_and_two_of_one_digest_make_one(
