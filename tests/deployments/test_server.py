@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from components.artifacts import Promotion
 from components.errors import ConfigError, ServiceUnreachable, UsageError
 from pipelines.deployments import applying, events, flow_runs, gate, slots
 from pipelines.deployments.applying import Ask
@@ -128,8 +129,9 @@ def test_a_schedule_fires_and_after_missed_slots_latest_starts_one(
     first = client.read_flow_run(waiting[0].id).state
     assert (first.name, first.message[:4]) == ("Missed", "late")
     begin(client, started[0])
-    wait(lambda: bool(due(client, "often")))
-    overlapping = due(client, "often")
+    begun = flow_runs.began(client.read_flow_run(started[0].id))
+    wait(lambda: any(flow_runs.slot(run) > begun for run in due(client, "often")))
+    overlapping = [run for run in due(client, "often") if flow_runs.slot(run) > begun]
     assert gate.admit(client, overlapping) == []
     skipped = client.read_flow_run(overlapping[0].id).state
     assert (skipped.name, skipped.message) == ("Skipped", f"run {started[0].id} was still at work")
@@ -193,6 +195,26 @@ def test_an_event_makes_a_run_and_two_of_one_digest_make_one(
     [third] = due(client, "fresh")
     assert gate.admit(client, [third]) == []
     assert "at work on the same d1.dir" in client.read_flow_run(third.id).state.message
+
+
+def test_a_failed_run_and_a_new_champion_are_told_and_a_good_run_is_not(
+    deployments: Write, client: Client
+) -> None:
+    text = NIGHTLY.replace("{event: drift, subject: digits}", "{event: run_failed}, {event: drift}")
+    deployments(
+        text.replace("drift", "champion_changed, subject: digits").replace("nightly", "told")
+    )
+    applying.deploy(Ask())
+    with events.Failing("digits", "good"):
+        pass
+    with pytest.raises(UsageError, match="it broke"), events.Failing("digits", "c0ffee"):
+        raise UsageError("it broke", "mend it")
+    stays = Promotion(name="digits", version=1, previous=1, moved=False, reason="")
+    events.moved(stays)
+    events.moved(stays.model_copy(update={"version": 2, "moved": True}))
+    wait(lambda: len(due(client, "told")) >= 2)
+    told = {run.parameters["reason"]: run.parameters["digest"] for run in due(client, "told")}
+    assert told == {"run_failed": "c0ffee", "champion_changed": "digits/2"}
 
 
 def test_a_person_starts_one_with_the_plain_command(deployments: Write, client: Client) -> None:
