@@ -48,11 +48,10 @@ def connected() -> Iterator["SyncPrefectClient"]:
         )
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-    from prefect.settings.legacy import Setting
 
     # Prefect reads the environment when it is imported, and this process may be older.
     secret = os.environ.get("PREFECT_API_AUTH_STRING")
-    settings: dict[str | Setting, Any] = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: secret}
+    settings: dict[Any, Any] = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: secret}
     try:
         with temporary_settings(settings), get_client(sync_client=True) as client:
             yield client
