@@ -40,7 +40,7 @@ def named(client: Client, name: str) -> Any:
     return found
 
 
-def wait(until: Callable[[], bool], patience_s: float = 30.0) -> None:
+def wait(until: Callable[[], bool], patience_s: float = 90.0) -> None:
     deadline = time.monotonic() + patience_s
     while not until():
         assert time.monotonic() < deadline, "it did not come"
