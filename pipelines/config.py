@@ -29,6 +29,7 @@ from components.validation.expectations import Expectations
 from pipelines.reading import Document, Path_, override, read, shown
 from pipelines.resources import Resources, check
 
+DEPLOYMENTS = "deployments.yaml"
 _KEYED = re.compile(r"([a-z_]+(?:\.\w+)*): ")
 
 M = TypeVar("M", bound=BaseModel)
@@ -91,6 +92,11 @@ def load_run(file: Path, assignments: Sequence[str] = ()) -> RunConfig:
     for assignment in assignments:
         document = override(document, assignment)
     return _settled(checked(document, RunConfig))
+
+
+def run_files(configs: Path) -> list[Path]:
+    """The files of `configs/` that are runs: all but the one of the deployments."""
+    return [file for file in sorted(configs.glob("*.yaml")) if file.name != DEPLOYMENTS]
 
 
 def load_expectations(name: str) -> Expectations:

@@ -103,13 +103,14 @@ def of_decisions(roots: Roots) -> None:
 def of_configs(roots: Roots) -> None:
     """The cached steps of each run config of the project, as the planner reads it today."""
     from pipelines import running
+    from pipelines.config import run_files
 
     try:
         folder = project.root() / "configs"
     except AthanorError as error:
         roots.notes.append(f"no config is read: {error.message}")
         return
-    for path in sorted(folder.glob("*.yaml")):
+    for path in run_files(folder):
         shown = f"configs/{path.name}"
         try:
             outlooks = running.plan(path, running.Wishes())
@@ -230,11 +231,11 @@ def _lineage_of_registry(name: str, number: int, roots: Roots) -> list[str]:
 
 def _config_names() -> dict[str, str]:
     """Name of a run -> the config that has it, of the configs that can be read."""
-    from pipelines.config import load_run
+    from pipelines.config import load_run, run_files
 
     found: dict[str, str] = {}
     with suppress(AthanorError):
-        for path in sorted((project.root() / "configs").glob("*.yaml")):
+        for path in run_files(project.root() / "configs"):
             with suppress(AthanorError):
                 found[load_run(path).name] = f"configs/{path.name}"
     return found

@@ -153,7 +153,6 @@ def _write(client: "SyncPrefectClient", entry: Entry, live: Live | None) -> None
     answer = client.request(
         "POST", "/deployments/", json=wanted.model_dump(mode="json", exclude_unset=True)
     )
-    answer.raise_for_status()
     _write_automations(client, entry, UUID(answer.json()["id"]), live)
 
 
@@ -172,7 +171,7 @@ def _write_automations(
             wanted = wanted.model_copy(update={"enabled": now.enabled})
         # The client's own call leaves out what was not set, and the server refuses that (3.8.8).
         whole = wanted.model_dump(mode="json", exclude={"owner_resource"})
-        client.request("PUT", f"/automations/{there}", json=whole).raise_for_status()
+        client.request("PUT", "/automations/{id}", path_params={"id": there}, json=whole)
     for left in known.values():
         client.delete_automation(left)
 

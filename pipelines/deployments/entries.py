@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from components import project
 from components.errors import AthanorError, ConfigError
 from components.records import Record
-from pipelines.config import Name, checked, load_run
+from pipelines.config import DEPLOYMENTS, Name, checked, load_run, run_files
 from pipelines.deployments.durations import Duration, seconds
 from pipelines.deployments.notices import Notice
 from pipelines.deployments.policy import OnLate, Overlap
@@ -20,8 +20,6 @@ from pipelines.reading import Document, read, shown
 
 OWN = "athanor"
 """Name of the deployments through which `athanor run` submits."""
-TAKES = {"retrain": ("assignments",), "run": ("assignments",)}
-"""Parameters that an entry may give each flow; all others are made from its other keys."""
 
 
 def _event(value: Any) -> Any:
@@ -55,6 +53,15 @@ class Trigger(Record):
         return "-".join(filter(None, (self.event, self.subject))) or "nothing_registered"
 
 
+class Parameters(Record):
+    """What an entry gives its flow beside the config."""
+
+    assignments: tuple[str, ...] = ()
+    """`a.b=value` on top of the config, as after `--set`."""
+    data: Literal["pull", "incoming", "as-is"] = "pull"
+    """Where a retraining gets new data from."""
+
+
 class Entry(Record):
     """One deployment."""
 
@@ -64,8 +71,7 @@ class Entry(Record):
     """A run's YAML file, seen from the project's folder."""
     schedule: Schedule | None = None
     triggers: tuple[Trigger, ...] = ()
-    parameters: dict[str, tuple[str, ...]] = {}
-    """`assignments`: a list of `a.b=value`, as after `--set`."""
+    parameters: Parameters = Parameters()
     on_late: OnLate = "latest"
     """What becomes of slots that nobody was there for."""
     late_after: Duration | None = None
@@ -92,20 +98,14 @@ class Entry(Record):
                 "on_late all runs every slot to its end and overlap replace ends them;"
                 " choose overlap queue, or on_late latest"
             )
-        if unknown := [name for name in self.parameters if name not in TAKES[self.flow]]:
-            known = ", ".join(TAKES[self.flow])
-            raise ValueError(f"flow {self.flow} takes no {unknown[0]!r}; it takes: {known}")
+        if self.flow == "run" and "data" in self.parameters.model_fields_set:
+            raise ValueError("flow run takes no parameter data: the run gets what it lacks")
         if self.schedule is None and not self.triggers and self.paused:
             raise ValueError("there is nothing to pause; add a schedule or leave paused out")
         words = [each.word for each in self.triggers]
         if twice := [word for at, word in enumerate(words) if word in words[:at]]:
             raise ValueError(f"the trigger {twice[0]} stands twice; keep one")
         return self
-
-    @property
-    def assignments(self) -> tuple[str, ...]:
-        """What is set on top of the config."""
-        return self.parameters.get("assignments", ())
 
     @property
     def timeout_s(self) -> float | None:
@@ -129,7 +129,7 @@ class Deployments(Record):
 
 def place() -> Path:
     """Where the file lies."""
-    return project.root() / "configs" / "deployments.yaml"
+    return project.root() / "configs" / DEPLOYMENTS
 
 
 def load(file: Path | None = None) -> tuple[Entry, ...]:
@@ -156,13 +156,13 @@ def _config(document: Document, at: int, entry: Entry) -> Iterator[str]:
         yield f"{where} {key}: {entry.config!r} lies outside the project; name one of configs/"
         return
     if not path.is_file():
-        known = sorted(shown(each) for each in path.parent.glob("*.yaml") if each != document.file)
+        known = [shown(each) for each in run_files(path.parent)]
         near = difflib.get_close_matches(entry.config, known, 1)
         hint = f"did you mean {near[0]}" if near else f"there are: {', '.join(known) or 'none'}"
         yield f"{where} {key}: there is no file {entry.config}; {hint}"
         return
     try:
-        load_run(path, entry.assignments)
+        load_run(path, entry.parameters.assignments)
     except AthanorError as error:
         for line in error.message.splitlines():
             yield f"{where} {key}: {line}"

@@ -64,9 +64,10 @@ def rules(entry: Entry) -> Rules:
 
 def wanted(entry: Entry) -> Facts:
     """The fields of an entry's deployment, in JSON."""
-    parameters: dict[str, Any] = {"config": entry.config, "assignments": list(entry.assignments)}
+    assignments = list(entry.parameters.assignments)
+    parameters: dict[str, Any] = {"config": entry.config, "assignments": assignments}
     if entry.flow == "retrain":
-        parameters |= {"reason": "", "digest": "", "subject": ""}
+        parameters |= {"data": entry.parameters.data, "reason": "", "digest": "", "subject": ""}
     # A schedule has no parameters of its own: pausing it drops them (3.8.8).
     one = [{"slug": SLUG, "parameters": {}, **_timing(entry.schedule)}] if entry.schedule else []
     return {

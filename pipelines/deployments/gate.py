@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from pipelines.deployments import facts, flow_runs
-from pipelines.deployments.policy import Decision, Known, Past, Rules, decide
+from pipelines.deployments.policy import AtWork, Decision, Known, Past, Rules, decide
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -103,15 +103,16 @@ def look(
     # Due first: a run that another worker starts in between is then in both, and counts once.
     scheduled = flow_runs.runs_of(client, deployment, ("SCHEDULED",), now + AHEAD)
     due = [flow_runs.due(run) for run in scheduled if not run.run_count]
+    again = tuple(flow_runs.working(run) for run in scheduled if run.run_count)
     known = known_of(client, deployment, now)
+    known = known.model_copy(update={"working": (*known.working, *again)})
     return decide(rules, due, known, now)
 
 
 def known_of(client: "SyncPrefectClient", deployment: UUID, now: datetime) -> Known:
     """The deployment's runs at work and ended; dead ones are made crashed."""
+    working: list[AtWork] = []
     dead: list[Past] = []
-    between = flow_runs.runs_of(client, deployment, ("SCHEDULED",), now + AHEAD)
-    working = [flow_runs.working(run) for run in between if run.run_count]  # to be tried again
     for run in flow_runs.runs_of(client, deployment, flow_runs.WORKING):
         if why := _dead(client, run, now):
             _crash(client, run, why)

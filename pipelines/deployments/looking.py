@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from components import files, project
 from components.errors import AthanorError
 from components.registry import glance
-from pipelines.config import load_run
 from pipelines.deployments import facts, flow_runs, server, telling, times
 from pipelines.deployments.durations import seconds, shown
 from pipelines.deployments.entries import Entry
 from pipelines.deployments.facts import POOL
 from pipelines.deployments.telling import Occurrence, Trouble
+from pipelines.reading import override, read
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -106,7 +106,7 @@ def _start_where_nothing_came(
     if period is None or off:
         return
     try:
-        newest = glance.newest(load_run(project.root() / entry.config, entry.assignments).name)
+        newest = glance.newest(_model(entry))
     except AthanorError as error:
         log.warning("%s", error)  # the registry is away, or the config is gone: the next look
         return
@@ -119,6 +119,14 @@ def _start_where_nothing_came(
     client.create_flow_run_from_deployment(
         deployment.id, parameters=parameters, idempotency_key=key, tags=[flow_runs.NOTHING]
     )
+
+
+def _model(entry: Entry) -> str:
+    """The name under which the entry's runs register; to check the whole config needs torch."""
+    document = read(project.root() / entry.config)
+    for assignment in entry.parameters.assignments:
+        document = override(document, assignment)
+    return str(document.values["name"])
 
 
 def _ends(

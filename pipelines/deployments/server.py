@@ -47,9 +47,13 @@ def connected() -> Iterator["SyncPrefectClient"]:
             f"the Prefect server at {url} does not answer", "athanor down, then: athanor up"
         )
     from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
+    # Prefect reads the environment when it is imported, and this process may be older.
+    secret = os.environ.get("PREFECT_API_AUTH_STRING")
+    settings: dict[Any, Any] = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: secret}
     try:
-        with get_client(sync_client=True) as client:
+        with temporary_settings(settings), get_client(sync_client=True) as client:
             yield client
     except Exception as error:
         if not outages.away(error):

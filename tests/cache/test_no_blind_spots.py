@@ -10,7 +10,7 @@ import pytest
 from components import artifacts, fingerprint
 from components.records import Record
 from components.validation import expectations
-from pipelines.config import RunConfig, load_run
+from pipelines.config import RunConfig, load_run, run_files
 from pipelines.keys import _members, _types
 from pipelines.plan import Forced, Planner, Unknown
 from pipelines.train import chain
@@ -63,7 +63,7 @@ def blind_spots(config: RunConfig) -> dict[str, tuple[str, ...]]:
     return {name: opaque for name, opaque in found.items() if opaque}
 
 
-@pytest.mark.parametrize("file", sorted(ROOT.glob("configs/*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", run_files(ROOT / "configs"), ids=lambda file: file.stem)
 def test_a_shipped_config_has_no_blind_spot(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert blind_spots(load_run(file)) == {}

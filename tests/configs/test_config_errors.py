@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.errors import ConfigError
-from pipelines.config import RunConfig, load_expectations, load_run
+from pipelines.config import RunConfig, load_expectations, load_run, run_files
 from tests.pipelines.small_project import CONFIG
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,7 +126,7 @@ def test_what_only_python_takes_for_a_number_is_a_word(tmp_path: Path, text: str
 # What we ship.
 
 
-@pytest.mark.parametrize("file", sorted(ROOT.glob("configs/*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", run_files(ROOT / "configs"), ids=lambda file: file.stem)
 def test_every_shipped_config_is_a_run_with_expectations(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from components.keeping import layouts
 from pipelines import servers, starting, templates
 
 if TYPE_CHECKING:
@@ -38,31 +39,32 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The home of a Prefect server that answers; the secret and the port are its own."""
     home = tmp_path_factory.mktemp("server")
     templates.build(templates.folder())
+    (home / "layout").write_text(f"{layouts.LAYOUT}\n")
+    templates.install(home)
     with pytest.MonkeyPatch.context() as patch, socket.socket() as free:
-        for name, value in {**QUICK, "ATHANOR_HOME": str(home)}.items():
+        for name, value in QUICK.items():
             patch.setenv(name, value)
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
         free.close()
-        (home / "layout").write_text("1\n")
-        templates.install(home)
         started = {"prefect": starting.start(home, "prefect", port)}
-        try:
-            servers._write(home, started)
-            starting.await_answers(home, started, lambda text: None)
-            yield home
-        finally:
-            servers.down(home)
+    try:
+        servers._write(home, started)
+        starting.await_answers(home, started, lambda text: None)
+        yield home
+    finally:
+        servers.down(home)
 
 
 @pytest.fixture
-def up(server: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The server's home as the home of the test."""
-    monkeypatch.setenv("ATHANOR_HOME", str(server))
-    before = dict(os.environ)
-    yield server
-    for name in os.environ.keys() - before.keys():
-        monkeypatch.delenv(name, raising=False)
+def up(server: Path, home: Path) -> Iterator[Path]:
+    """The server's home as the home of the test; the environment is what it was afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        before = dict(os.environ)
+        patch.setenv("ATHANOR_HOME", str(server))
+        yield server
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What tests of a standing server share: two entries, looks at the server, a worker's part."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -39,7 +40,7 @@ def named(client: Client, name: str) -> Any:
     return found
 
 
-def wait(until: Callable[[], bool], patience_s: float = 30.0) -> None:
+def wait(until: Callable[[], bool], patience_s: float = 90.0) -> None:
     deadline = time.monotonic() + patience_s
     while not until():
         assert time.monotonic() < deadline, "it did not come"
@@ -75,3 +76,10 @@ def prefect(*words: str) -> str:
     )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
+
+
+def history(home: Path, statement: str, *values: Any) -> None:
+    """Make something older than a test can wait for."""
+    with sqlite3.connect(home / "prefect/prefect.db", timeout=60) as database:
+        assert database.execute(statement, values).rowcount
+    database.close()

@@ -61,7 +61,7 @@ def test_every_key_is_read_and_remembered(deployments: Write) -> None:
     known = facts.labels(entry, facts.wanted(entry))
     assert facts.entry_of(known) == entry
     assert facts.rules_of(known) == Rules(on_late="all", overlap="queue", late_after_s=300)
-    assert entry.assignments == ("finetune.budget.epochs=1",)
+    assert entry.parameters.assignments == ("finetune.budget.epochs=1",)
 
 
 def test_what_is_late_is_half_of_a_short_interval_and_never_more_than_a_minute() -> None:
@@ -114,7 +114,8 @@ def test_a_bad_schedule_is_one_line_with_its_place(
         ("triggers: [{nothing_registered_for: 7}]", "is no duration"),
         ("triggers: [{}]", "a trigger is either an event or nothing_registered_for"),
         ("{on_late: all, overlap: replace}", "choose overlap queue, or on_late latest"),
-        ("parameters: {assignment: [a=1]}", "flow retrain takes no 'assignment'; it takes"),
+        ("parameters: {assignment: [a=1]}", "unknown key, did you mean assignments"),
+        ("{flow: run, parameters: {data: pull}}", "flow run takes no parameter data"),
         ("parameters: {assignments: [finetune.lr=1]}", "finetune.lr: unknown key"),
         ("notify: [{webhook: ftp://a/b}]", "is no address; write https://"),
         ("notify: [{webhook: env:A, command: [b]}]", "webhook and command given; write one of"),
@@ -123,7 +124,7 @@ def test_a_bad_schedule_is_one_line_with_its_place(
     ],
 )
 def test_a_bad_key_is_one_line_with_its_place(deployments: Write, more: str, said: str) -> None:
-    lines = more.strip("{}").replace(", overlap", "\n    overlap") if more[0] == "{" else more
+    lines = more[1:-1].replace(", ", "\n    ") if more[0] == "{" else more
     deployments(f"{GOOD}    {lines}\n")
     with pytest.raises(ConfigError, match=said) as refused:
         load()

@@ -1,6 +1,5 @@
 """The look around: ends, missed and late slots, silent workers, models that nobody renewed."""
 
-import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +12,7 @@ from pipelines.deployments import applying, gate, looking
 from pipelines.deployments.applying import Ask
 from pipelines.deployments.facts import POOL
 from tests.deployments import receivers
-from tests.deployments.standing import Client, Write, begin, due, named
+from tests.deployments.standing import Client, Write, begin, due, history, named
 
 pytestmark = pytest.mark.slow
 
@@ -44,13 +43,6 @@ def told(web: receivers.Web) -> list[str]:
 
 def look(client: Client, home: Path) -> None:
     assert looking.tick(client, home) == ()
-
-
-def history(home: Path, statement: str, *values: Any) -> None:
-    """Make something older than a test can wait for."""
-    with sqlite3.connect(home / "prefect/prefect.db", timeout=60) as database:
-        assert database.execute(statement, values).rowcount
-    database.close()
 
 
 def ago(**time: float) -> str:

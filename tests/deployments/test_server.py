@@ -1,9 +1,12 @@
 """Deployments on a real Prefect server: applied once, edited by hand, pruned, fired, admitted."""
 
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from components.artifacts import Promotion
 from components.errors import ConfigError, ServiceUnreachable, UsageError
 from pipelines.deployments import applying, events, flow_runs, gate, slots
 from pipelines.deployments.applying import Ask
@@ -16,6 +19,7 @@ from tests.deployments.standing import (
     begin,
     did,
     due,
+    history,
     named,
     prefect,
     wait,
@@ -125,11 +129,44 @@ def test_a_schedule_fires_and_after_missed_slots_latest_starts_one(
     first = client.read_flow_run(waiting[0].id).state
     assert (first.name, first.message[:4]) == ("Missed", "late")
     begin(client, started[0])
-    wait(lambda: bool(due(client, "often")))
-    overlapping = due(client, "often")
+    begun = flow_runs.began(client.read_flow_run(started[0].id))
+    wait(lambda: any(flow_runs.slot(run) > begun for run in due(client, "often")))
+    overlapping = [run for run in due(client, "often") if flow_runs.slot(run) > begun]
     assert gate.admit(client, overlapping) == []
     skipped = client.read_flow_run(overlapping[0].id).state
     assert (skipped.name, skipped.message) == ("Skipped", f"run {started[0].id} was still at work")
+
+
+@pytest.mark.parametrize(
+    ("on_late", "runs"), [("latest", [9]), ("all", list(range(10))), ("skip", [])]
+)
+def test_ten_slots_that_nobody_was_there_for(
+    deployments: Write, client: Client, up: Path, on_late: str, runs: list[int]
+) -> None:
+    from prefect.states import Completed, Scheduled
+
+    name = f"late-{on_late}"
+    text = OTHER.replace("other", name).replace("6h}", f"6h}}, on_late: {on_late}")
+    deployments("deployments:\n" + text)
+    applying.deploy(Ask())
+    made = []
+    for number in range(10):
+        slot = datetime.now(UTC) - timedelta(minutes=100 - 10 * number)
+        state = Scheduled(scheduled_time=slot)
+        made.append(client.create_flow_run_from_deployment(named(client, name).id, state=state))
+    statement = "UPDATE flow_run SET auto_scheduled = 1 WHERE deployment_id = ?"
+    history(up, statement, str(named(client, name).id))
+    started = []
+    while runs_left := due(client, name):
+        for run in gate.admit(client, runs_left):
+            begin(client, run)
+            if not started:
+                assert gate.admit(client, due(client, name)) == []  # one at a time
+            client.set_flow_run_state(run.id, Completed())
+            started.append(run.id)
+    assert started == [made[number].id for number in runs]
+    names = [client.read_flow_run(each.id).state_name for each in made]
+    assert names.count("Missed") == 10 - len(runs)
 
 
 def test_an_event_makes_a_run_and_two_of_one_digest_make_one(
@@ -139,25 +176,44 @@ def test_an_event_makes_a_run_and_two_of_one_digest_make_one(
     deployments(text)
     applying.deploy(Ask())
     payload = {"digest": "d1.dir"}
-    for _ in range(2):
-        assert events.emit("data_changed", "digits", payload)
-    wait(lambda: len(due(client, "fresh")) >= 2)
+    wait(lambda: events.emit("data_changed", "digits", payload) and len(due(client, "fresh")) >= 2)
     made = due(client, "fresh")[-1]
     assert made.parameters == {
         "config": "configs/digits.yaml",
         "assignments": [],
+        "data": "pull",
         "reason": "data_changed",
         "digest": "d1.dir",
         "subject": "digits",
     }
     [started] = gate.admit(client, due(client, "fresh"))
     begin(client, started)
-    assert due(client, "fresh") == []
+    gate.admit(client, due(client, "fresh"))  # of events that were still on their way
     assert events.emit("data_changed", "digits", payload)
     wait(lambda: bool(due(client, "fresh")))
-    [third] = due(client, "fresh")
+    third = due(client, "fresh")[-1]
     assert gate.admit(client, [third]) == []
     assert "at work on the same d1.dir" in client.read_flow_run(third.id).state.message
+
+
+def test_a_failed_run_and_a_new_champion_are_told_and_a_good_run_is_not(
+    deployments: Write, client: Client
+) -> None:
+    text = NIGHTLY.replace("{event: drift, subject: digits}", "{event: run_failed}, {event: drift}")
+    deployments(
+        text.replace("drift", "champion_changed, subject: digits").replace("nightly", "told")
+    )
+    applying.deploy(Ask())
+    with events.Failing("digits", "good"):
+        pass
+    with pytest.raises(UsageError, match="it broke"), events.Failing("digits", "c0ffee"):
+        raise UsageError("it broke", "mend it")
+    stays = Promotion(name="digits", version=1, previous=1, moved=False, reason="")
+    events.moved(stays)
+    events.moved(stays.model_copy(update={"version": 2, "moved": True}))
+    wait(lambda: len(due(client, "told")) >= 2)
+    told = {run.parameters["reason"]: run.parameters["digest"] for run in due(client, "told")}
+    assert told == {"run_failed": "c0ffee", "champion_changed": "digits/2"}
 
 
 def test_a_person_starts_one_with_the_plain_command(deployments: Write, client: Client) -> None:

@@ -36,6 +36,11 @@ from pipelines import (
     sweep,
     trust,
 )
+from pipelines.deployments import events
+from pipelines.deployments.applying import Deployed
+from pipelines.deployments.difference import Change
+from pipelines.deployments.slots import Plan as Slots
+from pipelines.deployments.slots import Slot, Warned
 from pipelines.guard import Guarded, Problem
 from pipelines.hook import Hook
 from pipelines.plan import Outlook
@@ -326,6 +331,16 @@ def test_up(tmp_path: Path) -> None:
         secret=tmp_path / "secret",
     )
     demand_alike("`athanor up`", *dumped(up))
+
+
+def test_deploy_schedule_and_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    change = Change(name="n", what="new", lines=("schedule: every 6h",), done="applied")
+    demand_alike("`athanor deploy`", *dumped(Deployed(mode="apply", changes=(change,))))
+    slot = Slot(deployment="n", local="l", zone="UTC", utc="u", state="on")
+    warned = Warned(deployment="n", what="moved", meant="m", text="t")
+    demand_alike("`athanor schedule`", *dumped(Slots(slots=(slot,), warnings=(warned,))))
+    monkeypatch.setattr(events, "_told", lambda name, subject, payload: True)
+    demand_alike("`athanor event`", events.announce("drift", "digits", '{"digest": "d"}'))
 
 
 def test_status_and_sync() -> None:

@@ -15,7 +15,7 @@ from components import processes
 from components.errors import ConfigError, GateRefused, UsageError
 from components.workspace import Workspace
 from pipelines import holding, listing, logs, reaping, runs
-from pipelines.config import RunConfig, load_run
+from pipelines.config import RunConfig, load_run, run_files
 from pipelines.holding import Held
 from pipelines.runs import Wishes
 from tests.pipelines.small_project import Said
@@ -184,7 +184,7 @@ def test_one_more_attempt_keeps_the_ones_before() -> None:
         holding.again(first.id)
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("file", run_files(ROOT / "configs"), ids=lambda p: p.stem)
 def test_a_config_comes_back_from_its_record_as_it_was(file: Path) -> None:
     config = load_run(file)
     held = holding.begin(config.name, config.model_dump(mode="json"), "d", (str(file), Wishes()))
