@@ -86,7 +86,7 @@ def run(
 
     `watch` is called a few times a second while the step works. When the caller is interrupted,
     the step is asked to stop, gets time for a checkpoint, and the interruption goes on. `launch`
-    says which devices the step sees.
+    says which devices the step sees, and by how many ranks it is trained.
 
     Raises:
         StepCrashed: the process died.
@@ -148,10 +148,9 @@ def _main(
     from components.training import interrupt
 
     interrupt.install()
-    module, _, name = entry.partition(":")
     try:
         with workspace.opened(folder):
-            result = vars(import_module(module))[name](**arguments)
+            result = _result(entry, arguments, launch)
         answer.send(("done", result))
     except AthanorError as error:
         answer.send(("error", error))
@@ -160,6 +159,15 @@ def _main(
     except Exception as error:  # noqa: BLE001  the process's edge: the parent must learn it
         short = disk.shortage(error)
         answer.send(("error", short) if short else ("broken", traceback.format_exc()))
+
+
+def _result(entry: str, arguments: dict[str, Any], launch: Launch) -> Record:
+    if launch.processes > 1:
+        from components.training import distribution
+
+        return distribution.launch(entry, arguments, launch)
+    module, _, name = entry.partition(":")
+    return vars(import_module(module))[name](**arguments)
 
 
 def _end_with_parent() -> None:

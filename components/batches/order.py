@@ -5,7 +5,7 @@ import numpy as np
 CHUNK_BATCHES = 40
 """Batches that are sorted by length together: 4 times the speed of random batches on reviews."""
 
-_ORDER, _PLACEMENT, _ARRANGEMENT, _EVALUATION = 1, 2, 3, 4
+_ORDER, _PLACEMENT, _ARRANGEMENT, _EVALUATION, _PORTION = 1, 2, 3, 4, 5
 
 
 def batches(lengths: np.ndarray, size: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -38,6 +38,12 @@ def placement_rng(seed: int, epoch: int) -> np.random.Generator:
 def arrangement_rng(seed: int, epoch: int, position: int) -> np.random.Generator:
     """Chance for what an objective does to the batch at a position of an epoch."""
     return np.random.default_rng([_ARRANGEMENT, seed, epoch, position])
+
+
+def portion_seed(seed: int, step: int, number: int) -> int:
+    """Seed of what a network draws in one portion of a batch, wherever it is computed."""
+    words = np.random.SeedSequence([_PORTION, seed, step, number]).generate_state(1)
+    return int(words[0])
 
 
 def evaluation_rng(number: int) -> np.random.Generator:

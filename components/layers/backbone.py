@@ -1,10 +1,13 @@
 """What a backbone hands to a head, and the two together as one model."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Self, TypeVar
 
 from torch import Tensor, nn
 
 from components.spec import DataSpec
+
+T = TypeVar("T")
 
 
 class Encoded(NamedTuple):
@@ -45,6 +48,10 @@ class Model(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+
+    def inside(self, work: Callable[[Self], T]) -> T:
+        """What work makes of this model; where ranks share its tensors, they are whole inside."""
+        return work(self)
 
 
 class TextModel(Model):

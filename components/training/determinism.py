@@ -34,6 +34,17 @@ def settled(threads: int, seed: int) -> Iterator[None]:
         kernels.fill_uninitialized_memory = fill  # pyrefly: ignore[missing-attribute]
 
 
+@contextmanager
+def drawn(seed: int) -> Iterator[None]:
+    """Inside, torch draws from this seed; outside, as if nothing had been drawn inside."""
+    before = generator_tensors()
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        _restore_tensors(before)
+
+
 def generator_tensors() -> dict[str, torch.Tensor]:
     """The state of torch's generators."""
     tensors = {"torch": torch.get_rng_state()}
@@ -58,6 +69,10 @@ def restore_generators(tensors: dict[str, torch.Tensor], facts: dict[str, list])
     random.setstate((version, tuple(words), gauss))
     name, keys, *rest = facts["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+    _restore_tensors(tensors)
+
+
+def _restore_tensors(tensors: dict[str, torch.Tensor]) -> None:
     torch.set_rng_state(tensors["torch"])
     if "cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["cuda"])

@@ -17,13 +17,14 @@ from components.layers.backbone import Model
 from components.objectives import Objective, Softening
 from components.recipe import Recipe
 from components.spec import DataSpec
-from components.training import interrupt
+from components.training import interrupt, portions, ranks
 from components.training.checkpoint import Checkpoints
 from components.training.optimizers import learning_rate
 from components.training.state import TrainingState
 
 EVALUATION_ROWS = 256
 FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+Scores = dict[str, tuple[float, int]]
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,17 @@ class Progress(NamedTuple):
 def fit(model: Model, task: Task, checkpoints: Checkpoints | None = None) -> Iterator[Progress]:
     """Progress after every optimizer step, from the last checkpoint on where there is one.
 
-    A step is one batch, whole or in portions; losses and gradients are sums over the batch
-    divided by its number of terms once, so portions and padding change nothing.
+    A step is one batch, whole or in portions, which may be computed by several ranks; losses and
+    gradients are sums over the batch divided by its number of terms once, so portions and padding
+    change nothing.
 
     Raises:
         ResourceError: the disk has no room for checkpoints.
         TrainingDiverged: the loss is no longer finite.
     """
-    state = TrainingState(model, task.recipe)
-    saved = checkpoints.load() if checkpoints else None
-    if checkpoints:
+    state, together = TrainingState(model, task.recipe), ranks.current()
+    saved = together.read(checkpoints.load) if checkpoints else None
+    if checkpoints and together.leads:
         checkpoints.demand_room(state.size_bytes)
     if saved:
         state.restore(saved)
@@ -95,10 +97,12 @@ def fit(model: Model, task: Task, checkpoints: Checkpoints | None = None) -> Ite
                 metrics = {"train/loss": stepper.take(batch)}
                 if state.position == 0 or state.step == task.total_steps:
                     metrics |= stepper.close_epoch()
-                if checkpoints:
+                leaving = together.largest(interrupt.pending())
+                due = leaving or state.step % task.recipe.budget.checkpoint_steps == 0
+                if checkpoints and due:
                     _keep(state, checkpoints)
-                if interrupt.requested():
-                    interrupt.leave()
+                if leaving:
+                    interrupt.leave(leaving)
                 over = state.step == task.total_steps or state.stopped
                 outcome = Outcome(*state.result()) if over else None
                 yield Progress(state.step, task.total_steps, stepper.epoch, metrics, outcome)
@@ -108,9 +112,9 @@ def fit(model: Model, task: Task, checkpoints: Checkpoints | None = None) -> Ite
 
 
 def _keep(state: TrainingState, checkpoints: Checkpoints) -> None:
-    due = state.step % state.recipe.budget.checkpoint_steps == 0
-    if due or interrupt.requested():
-        checkpoints.save(state.snapshot())
+    snapshot = state.snapshot()
+    if ranks.current().leads:
+        checkpoints.save(snapshot)
 
 
 def _epoch(task: Task, epoch: int, position: int) -> Iterator[Arrays]:
@@ -171,7 +175,7 @@ class Stepper:
         for group in state.optimizer.param_groups:
             group["lr"] = lr * group["factor"]
         state.scaler.unscale_(state.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.parameters, recipe.optimizer.clip_norm)
+        state.ranks.clip(self.parameters, recipe.optimizer.clip_norm)
         state.scaler.step(state.optimizer)
         state.scaler.update()
         state.optimizer.zero_grad()
@@ -189,60 +193,55 @@ class Stepper:
 
     def accumulate(self, batch: Arrays) -> tuple[float, int]:
         """Gradients of the batch's mean loss; the sum of its losses and their number."""
-        portions = _portions(batch, self.recipe.budget.accumulate)
-        rows = len(next(iter(batch.values())))
-        total, terms = 0.0, 0
-        for portion in portions:
-            with self.autocast:
-                loss, count = self._loss(portion)
-            # One portion knows its number of terms; several agree on the rows until all are known.
-            share = loss / (max(count, 1) if len(portions) == 1 else rows)
-            self.state.scaler.scale(share).backward()
-            total += loss.item()
-            terms += count
-        if len(portions) > 1 and terms != rows:
-            gradients = [each.grad for each in self.parameters if each.grad is not None]
-            torch._foreach_mul_(gradients, rows / max(terms, 1))
-        return total, terms
+        if self.recipe.budget.accumulate > 1:
+            return portions.accumulate(batch, self.state, self._loss)
+        loss, terms = self._loss(batch)
+        self.state.scaler.scale(loss / max(terms, 1)).backward()
+        return loss.item(), terms
 
     def _loss(self, batch: Arrays) -> tuple[Tensor, int]:
         given = on_device(batch, self.device)
         inputs = {each.name: given[each.name] for each in self.task.spec.inputs}
-        encoded = self.state.model.backbone(**inputs)
-        return self.recipe.objective.loss(encoded, self.state.model.head, given, self.softening)
+        with self.autocast:
+            return self.state.model.inside(
+                lambda model: self.recipe.objective.loss(
+                    model.backbone(**inputs), model.head, given, self.softening
+                )
+            )
 
 
 def evaluate(model: Model, task: Task, examples: Examples) -> dict[str, float]:
     """The objective's scores on a split, in fp32, against hard labels."""
-    objective, device = task.recipe.objective, next(model.parameters()).device
-    sums: dict[str, float] = {}
-    counts: dict[str, int] = {}
+    together = ranks.current()
+    batches = order.by_length(examples.lengths, EVALUATION_ROWS)
+    mine: list[Scores] = []
     training = model.training
     model.eval()
     with torch.inference_mode():
-        for number, rows in enumerate(order.by_length(examples.lengths, EVALUATION_ROWS)):
-            batch = examples.batch(rows)
-            batch = objective.arrange(batch, task.spec, order.evaluation_rng(number))
-            given = on_device(batch, device)
-            inputs = {each.name: given[each.name] for each in task.spec.inputs}
-            found = objective.scores(model.backbone(**inputs), model.head, given)
-            for name, (total, count) in found.items():
-                sums[name] = sums.get(name, 0.0) + float(total)
-                counts[name] = counts.get(name, 0) + count
+        for first in range(0, len(batches), together.number):
+            number = first + together.rank
+            if number < len(batches):
+                mine.append(_scores(model, task, examples.batch(batches[number]), number))
+            elif together.computes_idle:
+                _scores(model, task, examples.batch(batches[0]), 0)
     model.train(training)
+    sums: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    for found in together.gather(mine):
+        for name, (total, count) in found.items():
+            sums[name] = sums.get(name, 0.0) + total
+            counts[name] = counts.get(name, 0) + count
     return {name: total / max(counts[name], 1) for name, total in sums.items()}
 
 
-def _portions(batch: Arrays, number: int) -> list[Arrays]:
-    """A batch cut by rows."""
-    if number == 1:
-        return [batch]
-    rows = len(next(iter(batch.values())))
-    size = math.ceil(rows / number)
-    return [
-        {name: array[first : first + size] for name, array in batch.items()}
-        for first in range(0, rows, size)
-    ]
+def _scores(model: Model, task: Task, batch: Arrays, number: int) -> Scores:
+    """Sum and count of each score on the evaluation batch of this number."""
+    objective, device = task.recipe.objective, next(model.parameters()).device
+    batch = objective.arrange(batch, task.spec, order.evaluation_rng(number))
+    given = on_device(batch, device)
+    inputs = {each.name: given[each.name] for each in task.spec.inputs}
+    found = model.inside(lambda m: objective.scores(m.backbone(**inputs), m.head, given))
+    return {name: (float(total), count) for name, (total, count) in found.items()}
 
 
 def on_device(batch: Arrays, device: torch.device) -> dict[str, Tensor]:

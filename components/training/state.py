@@ -8,7 +8,7 @@ from torch import Tensor
 
 from components.layers.backbone import Model
 from components.recipe import Recipe
-from components.training import determinism
+from components.training import determinism, ranks
 from components.training.checkpoint import Snapshot
 from components.training.optimizers import adamw
 
@@ -18,10 +18,13 @@ class TrainingState:
 
     def __init__(self, model: Model, recipe: Recipe) -> None:
         device = next(model.parameters()).device
-        self.model, self.recipe = model, recipe
+        self.model, self.recipe, self.ranks = model, recipe, ranks.current()
+        self.averaged = copy.deepcopy(model) if recipe.ema is not None else None
+        for each in (self.model, self.averaged):
+            if each is not None:
+                self.ranks.place(each)
         self.optimizer = adamw(model, recipe.optimizer)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
-        self.averaged = copy.deepcopy(model) if recipe.ema is not None else None
         self.step = self.epoch = self.position = 0
         self.loss_sum, self.loss_terms, self.last_loss = 0.0, 0, 0.0
         self.best: dict[str, Tensor] = {}
@@ -72,7 +75,7 @@ class TrainingState:
     def result(self) -> tuple[dict[str, Tensor], dict[str, float]]:
         """The weights to keep and the scores to tell."""
         scores = {"train/loss": self.last_loss, **self.best_scores}
-        return self.best or self.tested.state_dict(), scores
+        return self.ranks.whole(self.best or self.tested.state_dict()), scores
 
     def snapshot(self) -> Snapshot:
         """The whole state; its tensors are the live ones, so it is to be written at once."""
@@ -85,20 +88,23 @@ class TrainingState:
                 tensors[f"optimizer/{part}/{name}"] = value
         states = determinism.generator_tensors()
         tensors |= {f"generator/{name}": value for name, value in states.items()}
-        return Snapshot(self.step, tensors, self._facts(), self.best, self.best_step)
+        tensors, best = self.ranks.whole(tensors), self.ranks.whole(self.best)
+        return Snapshot(self.step, tensors, self._facts(), best, self.best_step)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Become the state that a snapshot holds; the generators last."""
-        self.model.load_state_dict(_below(snapshot.tensors, "model/"))
+        own = self.model.state_dict()
+        self.model.load_state_dict(self.ranks.part(_below(snapshot.tensors, "model/"), own))
         if self.averaged is not None:
-            self.averaged.load_state_dict(_below(snapshot.tensors, "ema/"))
+            self.averaged.load_state_dict(self.ranks.part(_below(snapshot.tensors, "ema/"), own))
         self._restore_optimizer(snapshot.tensors)
         facts = snapshot.facts
         self.step, self.epoch, self.position = snapshot.step, facts["epoch"], facts["position"]
         self.loss_sum, self.loss_terms = facts["loss_sum"], facts["loss_terms"]
         self.last_loss = facts["last_loss"]
         device = next(self.model.parameters()).device
-        self.best = {name: value.to(device) for name, value in snapshot.best.items()}
+        best = self.ranks.part(snapshot.best, own)
+        self.best = {name: value.to(device) for name, value in best.items()}
         self.best_step, self.best_epoch = snapshot.best_step, facts["best_epoch"]
         self.best_scores = facts["best_scores"]
         self.scaler.load_state_dict(facts["scaler"])
@@ -109,12 +115,12 @@ class TrainingState:
         # Not load_state_dict: it would keep the file's memory layout, and the fused kernel walks
         # a channels_last parameter and its moments side by side through raw memory.
         saved = _below(tensors, "optimizer/")
-        for name, parameter in self.model.named_parameters():
-            for part in ("exp_avg", "exp_avg_sq"):
-                if f"{part}/{name}" in saved:
-                    place = torch.empty_like(parameter, memory_format=torch.preserve_format)
-                    place = place.detach().copy_(saved[f"{part}/{name}"])
-                    self.optimizer.state[parameter][part] = place
+        own = dict(self.model.named_parameters())
+        for part in ("exp_avg", "exp_avg_sq"):
+            for name, value in self.ranks.part(_below(saved, f"{part}/"), own).items():
+                place = torch.empty_like(own[name], memory_format=torch.preserve_format)
+                self.optimizer.state[own[name]][part] = place.detach().copy_(value)
+        for name, parameter in own.items():
             if f"step/{name}" in saved:
                 step = saved[f"step/{name}"].to(parameter.device)
                 self.optimizer.state[parameter]["step"] = step
@@ -147,6 +153,7 @@ class TrainingState:
         decay = min(decay, (1 + self.step) / (10 + self.step))
         shadow: list[Tensor] = [*averaged.parameters()]
         live: list[Tensor] = [*self.model.parameters()]
+        shadow, live = self.ranks.local(shadow), self.ranks.local(live)
         torch._foreach_lerp_(shadow, live, 1 - decay)
         for kept, value in zip(averaged.buffers(), self.model.buffers(), strict=True):
             kept.copy_(value)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from components import objects, workspace
-from components.artifacts import Made, Prepared, TrainedModel, Weights
+from components.artifacts import Files, Made, Prepared, TrainedModel, Weights
 from components.recipe import Recipe
-from components.training import session, weights
+from components.training import ranks, session, weights
 from components.training.loop import Outcome
 
 REPORT_SECONDS = 0.5
@@ -46,13 +46,11 @@ def trained(
         outcome = progress.outcome
     if outcome is None:
         raise RuntimeError("the training ended without an outcome")
-    file = folder / weights.FILE
-    weights.save(outcome.state, file)
     parents = {"start": start, "teacher": teacher}
     return TrainedModel(
         architecture=recipe.architecture,
         spec=data.spec,
-        files={weights.FILE: objects.put(file)},
+        files=_kept(outcome, folder) if ranks.current().leads else {},
         parents={role: parent.digest for role, parent in parents.items() if parent is not None},
         recipe=session.settle(recipe),
         scores=outcome.scores,
@@ -62,3 +60,9 @@ def trained(
             host=socket.gethostname(),
         ),
     )
+
+
+def _kept(outcome: Outcome, folder: Path) -> Files:
+    file = folder / weights.FILE
+    weights.save(outcome.state, file)
+    return {weights.FILE: objects.put(file)}
