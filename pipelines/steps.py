@@ -34,6 +34,7 @@ from pipelines.keys import (
 )
 from pipelines.plan import Forced, Planner, keeps, version_of, why_run
 from pipelines.progress import Screen
+from pipelines.resources import of
 from pipelines.tasks import as_task, show_cached
 
 
@@ -251,7 +252,8 @@ def _execute(work: _Work) -> Record:
     try:
         if unit.place == "child":
             watch = runner.screen.follow(folder / "journal.jsonl")
-            record = child.run(call.entry, call.arguments, folder, watch)
+            launch = of(runner.config.resources, call.name).launch()
+            record = child.run(call.entry, call.arguments, folder, watch, launch)
         else:
             work_here = partial(_here, call, folder)
             say = runner.screen.note
