@@ -27,7 +27,7 @@ from components.steps.select import SelectConfig
 from components.training.precision import resolve
 from components.validation.expectations import Expectations
 from pipelines.reading import Document, Path_, override, read, shown
-from pipelines.resources import Resources, check
+from pipelines.resources import Resources, check, check_shares
 
 DEPLOYMENTS = "deployments.yaml"
 _KEYED = re.compile(r"([a-z_]+(?:\.\w+)*): ")
@@ -77,6 +77,9 @@ class RunConfig(Record):
             except ValueError as error:
                 raise ValueError(f"search.space: {error}") from None
         check(self.resources)
+        for name, recipe in (("pretrain", self.pretrain), ("finetune", self.finetune)):
+            if recipe is not None:
+                check_shares(self.resources, name, recipe.budget.accumulate)
         if self.gate.first not in self.baselines:
             raise ValueError(f"gate.first: {self.gate.first!r} is not among the baselines")
         return self

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
+from components.launch import Launch
 from components.records import Record
 from pipelines.step_names import GROUPS, TRAINED, matches
 
@@ -27,6 +28,10 @@ class Resources(Record):
     def ranks(self) -> int:
         """Processes that train together."""
         return self.processes or max(1, self.gpus)
+
+    def launch(self, devices: tuple[str, ...] | None = None) -> Launch:
+        """How the step's process works on these devices; None: on whatever the machine shows."""
+        return Launch(processes=self.ranks, strategy=self.strategy, devices=devices)
 
     @model_validator(mode="after")
     def _fits(self) -> "Resources":
@@ -51,6 +56,21 @@ def check(resources: Mapping[str, Resources]) -> None:
                 f"resources.{name}: {wanted.ranks} processes; only {' and '.join(TRAINED)} are"
                 " trained by several"
             )
+
+
+def check_shares(resources: Mapping[str, Resources], step: str, portions: int) -> None:
+    """Refuse processes that cannot take equally many portions of a batch.
+
+    Raises:
+        ValueError: `step.field: why`.
+    """
+    ranks = of(resources, step).ranks
+    if portions % ranks:
+        raise ValueError(
+            f"{step}.budget.accumulate: {portions} portions of a batch are not shared evenly by "
+            f"{ranks} processes; set it to {-(-portions // ranks) * ranks}, or resources.{step}."
+            "processes to 1"
+        )
 
 
 def of(resources: Mapping[str, Resources], step: str) -> Resources:

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from components.spec import DataSpec
 
+T = TypeVar("T")
+
 
 T = TypeVar("T")
 

@@ -52,6 +52,8 @@ class Objective(Option):
     """The paired test of two models on the same units."""
     reads: ClassVar[Literal["train", "pretrain"]] = "train"
     """Which rows train it; validation reads `val` in both cases."""
+    compares_rows: ClassVar[bool] = False
+    """Whether its loss compares rows of a batch with each other, which then cannot be cut."""
 
     @abstractmethod
     def check(self, gives: Gives, spec: DataSpec) -> None:

@@ -32,8 +32,8 @@ RESTARTS = 10
 may still knock at the dead one's door."""
 WATCH_S = 0.1
 STOP = signal.SIGUSR1
-"""Asks a rank to leave a checkpoint. SIGTERM ends one at once: the others do so to a rank that waits
-for a dead one."""
+"""Asks a rank to leave a checkpoint. SIGTERM ends one at once, which the agent does to those that
+wait for a dead one."""
 WORD = "word"
 """What a rank that failed said: the pickled answer."""
 LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
@@ -61,8 +61,6 @@ class Answer(NamedTuple):
     kind: Literal["done", "error", "broken", "left"]
     """`left`: it was asked to."""
     value: Any = None
-    attempt: int = 0
-    """How often ranks were lost before."""
 
 
 def launch(entry: str, arguments: dict[str, Any], how: Launch) -> Record:
@@ -93,7 +91,7 @@ def launch(entry: str, arguments: dict[str, Any], how: Launch) -> Record:
                 raise RankBroken(answer.value)
         if any(answer.kind == "left" for answer in answers):
             interrupt.leave(interrupt.pending())
-    return _told(answers[0].value, how, answers[0].attempt)
+    return answers[0].value
 
 
 def demand_shares(accumulate: int, how: Launch) -> None:
@@ -164,7 +162,9 @@ def _rank(entry: str, arguments: dict[str, Any], how: Launch, folder: Path) -> A
         return Answer("left")
     try:
         with _group(folder / f"group-{attempt}", number, how), workspace.opened(here):
-            return Answer("done", _worked(entry, arguments, number), attempt)
+            module, _, name = entry.partition(":")
+            record = vars(import_module(module))[name](**arguments)
+            return Answer("done", _told(record, how, attempt) if number == 0 else None)
     except AthanorError as error:
         failed = Answer("error", error)
     except (KeyboardInterrupt, SystemExit):
@@ -179,14 +179,7 @@ def _rank(entry: str, arguments: dict[str, Any], how: Launch, folder: Path) -> A
 
 
 def _word(folder: Path) -> Answer:
-    return pickle.loads((folder / WORD).read_bytes())  # noqa: S301  a rank of ours wrote it
-
-
-def _worked(entry: str, arguments: dict[str, Any], number: int) -> Record | None:
-    """The leader's record; nothing of the others, who made the same."""
-    module, _, name = entry.partition(":")
-    record = vars(import_module(module))[name](**arguments)
-    return record if number == 0 else None
+    return pickle.loads((folder / WORD).read_bytes())
 
 
 @contextmanager
@@ -219,7 +212,7 @@ def _ranks(how: Launch, device: str) -> ranks.Ranks:
     return Replicas()
 
 
-def _hand_on(number: int) -> None:  # noqa: ARG001  ranks need not know which signal it was
+def _hand_on(number: int) -> None:
     for rank in active_children():
         if rank.pid and rank.is_alive():
             os.kill(rank.pid, STOP)
@@ -248,9 +241,16 @@ def _quiet() -> Iterator[None]:
 
 def _told(record: Record, how: Launch, restarts: int) -> Record:
     """The record with the ranks among its circumstances, which the journal shows too."""
-    devices = ",".join(how.devices or ()) or "cpu"
-    facts = {"processes": how.processes, "strategy": how.strategy, "devices": devices}
-    facts |= {"backend": "gloo" if devices == "cpu" else "nccl", "restarts": restarts}
+    import torch
+
+    seen = [str(number) for number in range(torch.cuda.device_count())]
+    facts = {
+        "processes": how.processes,
+        "strategy": how.strategy,
+        "devices": ",".join(how.devices or seen) or "cpu",
+        "backend": "nccl" if seen else "gloo",
+        "restarts": restarts,
+    }
     workspace.current().params(facts)
     before = vars(record).get("made") or Made()
     made = before.model_copy(update={"facts": before.facts | facts})

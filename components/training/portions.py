@@ -84,7 +84,7 @@ class _Work:
         self._restore_buffers()
 
     def settle_buffers(self, notes: list[Note]) -> None:
-        """Buffers as the portions left them on average: a step moves them once, as it would whole."""
+        """Buffers as the portions left them on average: a step moves them once, as a whole one."""
         place = 2
         for buffer in self.buffers:
             end = place + buffer.numel()

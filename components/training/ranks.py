@@ -5,7 +5,7 @@ portions of every batch, and what portions come to is put together in their orde
 ranks changes no bit where each holds the whole model.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,7 +63,7 @@ class Ranks:
         """Tensors of the model as one process would hold them."""
         return tensors
 
-    def part(self, whole: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
+    def part(self, whole: dict[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What this rank holds of whole tensors, as it holds `like`."""
         return whole
 

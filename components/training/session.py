@@ -64,6 +64,13 @@ def _check(data: Prepared, recipe: Recipe, teacher: TrainedModel | None) -> None
             f"{recipe.objective.kind} trains on {reads} rows, the prepared data have none",
             "name a data set with unlabelled rows, or leave pretraining out",
         )
+    portions = recipe.budget.accumulate
+    if portions > 1 and recipe.objective.compares_rows:
+        raise ConfigError(
+            f"{recipe.objective.kind} compares the rows of a batch with each other, and "
+            f"budget.accumulate cuts it into {portions} portions",
+            "set budget.accumulate: 1, and train this step by one process",
+        )
     factors, architecture = recipe.optimizer.branch_lr, recipe.architecture
     branches = architecture.branches if isinstance(architecture, Branches) else ()
     if factors and len(factors) != len(branches):

@@ -5,12 +5,13 @@ while it computes. What leaves a training, checkpoints and result, is whole agai
 one process writes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp._fully_shard._fsdp_api import ReduceScatter
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from components.layers.transformer import Layer
@@ -74,7 +75,7 @@ class Shards(Replicas):
                 found[name] = full.detach().cpu()
         return found
 
-    def part(self, whole: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
+    def part(self, whole: dict[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {name: self._part(value, like[name]) for name, value in whole.items()}
 
     def local(self, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -87,7 +88,7 @@ class Shards(Replicas):
         return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
 
 
-class _Adding:
+class _Adding(ReduceScatter):
     """FSDP2's reduce-scatter, with sums in the order of the portions."""
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.resources import Resources, check, of
+from pipelines.resources import Resources, check, check_shares, of
 
 
 def test_a_step_s_own_entry_comes_before_its_group_s() -> None:
@@ -34,3 +34,13 @@ def test_what_no_step_can_use_is_refused(wanted: dict[str, Resources], said: str
 def test_ranks_share_devices_evenly() -> None:
     with pytest.raises(ValueError, match="3 do not share 2 devices"):
         Resources(gpus=2, processes=3)
+
+
+def test_processes_take_equally_many_portions_of_a_batch() -> None:
+    wanted = {"finetune": Resources(gpus=2)}
+    check_shares(wanted, "finetune", 4)
+    check_shares(wanted, "pretrain", 1)
+    with pytest.raises(
+        ValueError, match=r"finetune.budget.accumulate: 1 .* 2 processes; set it to 2"
+    ):
+        check_shares(wanted, "finetune", 1)

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from components import objects
+from components import files, objects
 from components.artifacts import Prepared, TrainedModel
 from components.errors import AthanorError
 from components.launch import Launch
@@ -50,6 +50,8 @@ class Answer(Record):
     tensors: Path | None = None
     scores: dict[str, float] = {}
     facts: dict[str, Any] = {}
+    checkpoints: dict[str, str] = {}
+    """sha256 of each of their tensor files."""
     fell: tuple[int, ...] = ()
     """The newest checkpoint at each kill."""
     error: str = ""
@@ -79,6 +81,10 @@ def answer(wish: Wish) -> Answer:
         tensors=objects.path(sha),
         scores=made.scores,
         facts=made.made.facts,
+        checkpoints={
+            path.name: files.digest(path)
+            for path in (wish.folder / "checkpoints").glob("*.safetensors")
+        },
         fell=tuple(killer.fell),
         listening=tuple(sorted(watch.listening)),
     )

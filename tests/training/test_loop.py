@@ -205,3 +205,37 @@ def test_validation_leaves_the_training_alone() -> None:
 def test_a_task_counts_its_steps() -> None:
     data = small.prepared()
     assert Task(small.recipe(), data.spec, small.examples(data)).total_steps == 24
+
+
+def test_portions_draw_their_own_chance_and_leave_the_common_one_alone() -> None:
+    recipe = small.recipe(budget={"epochs": 1, "batch_size": 8, "accumulate": 2})
+    data = small.prepared()
+    model = small.model(recipe, data.spec)
+    stepper = Stepper(TrainingState(model, recipe), small.task(data, recipe))
+    batch = small.examples(data).batch(np.arange(8))
+    before = torch.get_rng_state()
+    first, _ = stepper.accumulate(batch)
+    again, _ = stepper.accumulate(batch)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert again == first
+    stepper.state.step += 1
+    other, _ = stepper.accumulate(batch)
+    assert other != first
+
+
+def test_a_step_in_portions_moves_the_running_statistics_once() -> None:
+    cnn = {"kind": "cnn", "channels": [6, 8], "halvings": 1}
+    data = small.prepared(small.IMAGE)
+    buffers = []
+    for number in (1, 2):
+        budget = {"epochs": 1, "batch_size": 16, "accumulate": number}
+        recipe = small.recipe(architecture=cnn, budget=budget)
+        model = small.model(recipe, data.spec)
+        task = small.task(data, recipe)
+        Stepper(TrainingState(model, recipe), task).take(task.train.batch(np.arange(16)))
+        buffers.append(dict(model.named_buffers()))
+    whole, cut = buffers
+    assert cut["backbone.blocks.0.norm.num_batches_tracked"] == 1
+    # The means of equal halves have the mean of the whole as theirs; variances have not.
+    name = "backbone.blocks.0.norm.running_mean"
+    assert torch.allclose(cut[name], whole[name], atol=1e-6)

@@ -3,6 +3,7 @@
 import json
 import signal
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from components import objects, workspace
 from components.artifacts import TrainedModel
 from components.errors import ConfigError, IntegrityError, UsageError
+from components.objectives.classification import Classification
 from components.steps.train import train
 from components.training import interrupt, session, weights
 from components.training.checkpoint import Checkpoints
@@ -221,3 +223,16 @@ def test_weights_of_equal_tensors_have_equal_bytes(tmp_path: Path) -> None:
     weights.save(state, tmp_path / "a")
     weights.save(turned, tmp_path / "b")
     assert objects.put(tmp_path / "a") == objects.put(tmp_path / "b")
+
+
+class Contrast(Classification):
+    """An objective whose loss looks at a batch as a whole."""
+
+    compares_rows: ClassVar[bool] = True
+
+
+def test_a_batch_is_not_cut_for_an_objective_that_compares_its_rows() -> None:
+    recipe = small.recipe(budget={"epochs": 1, "batch_size": 8, "accumulate": 2})
+    recipe = recipe.model_copy(update={"objective": Contrast()})
+    with pytest.raises(ConfigError, match=r"accumulate cuts it into 2 portions; set budget"):
+        next(session.run(small.prepared(), recipe))
