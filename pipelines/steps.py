@@ -15,7 +15,6 @@ from components.artifacts import RawData, RegisteredModel
 from components.bundle.provenance import LINEAGE
 from components.errors import IntegrityError
 from components.gate import Decision, GateConfig, store_decision
-from components.launch import Launch
 from components.records import Record, content
 from components.steps.rescore import Champion
 from components.tracking.tracker import Status, Tracker
@@ -119,8 +118,7 @@ def in_child(
         entry: str, arguments: dict[str, Any], folder: Path, look: Callable[[], None]
     ) -> Record:
         with places.held(wanted, look) as held:
-            devices = held.devices if wanted.gpus else None
-            launch = Launch(processes=wanted.ranks, strategy=wanted.strategy, devices=devices)
+            launch = wanted.launch(held.devices if wanted.gpus else None)
             return child.run(entry, arguments, folder, look, launch)
 
     if wanted.parallel > 1:

@@ -17,7 +17,6 @@ from prefect.states import Cancelled, Completed, Failed, State
 
 from components import disk, project, workspace
 from components.errors import AthanorError, IntegrityError
-from components.launch import Launch
 from pipelines import searching
 from pipelines.resources import Resources
 from pipelines.workers import page, parcels, process
@@ -84,7 +83,7 @@ def executed(flow_run_id: str, task: Task) -> Outcome:
         given = parcels.unpacked(task.arguments)
         _demand_same_code(name, key, entry, given)
         wanted = Resources.model_validate(task.resources)
-        how = Launch(processes=wanted.ranks, strategy=wanted.strategy, devices=devices)
+        how = wanted.launch(devices)
         with workspace.opened(task.folder):
             workspace.current().params({"worker": socket.gethostname(), "devices": devices})
             begun = time.monotonic()
