@@ -100,7 +100,8 @@ def lines(found: Crew) -> list[str]:
     for one in found.places:
         size = f" ({one.memory_gb:g} GB)" if one.memory_gb else ""
         holder = f"{one.step} of {one.run or 'a run'} (process {one.pid})"
-        at = "free" if one.free else holder if one.step else "held by another project"
+        taken = holder if one.step else waiting.NOBODY[one.memory_gb is None]
+        at = "free" if one.free else taken
         told.append(f"  {one.place + size:<22} {at}")
     return told
 
