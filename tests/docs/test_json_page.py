@@ -123,7 +123,9 @@ def dumped(*records: Record) -> list[Any]:
 
 def test_a_run(tmp_path: Path) -> None:
     reports = [a_report(tmp_path, outcome) for outcome in ("promoted", "refused")]
-    demand_alike("`athanor run`, `athanor resume` and `athanor retry`", *map(receipt.as_json, reports))
+    demand_alike(
+        "`athanor run`, `athanor resume` and `athanor retry`", *map(receipt.as_json, reports)
+    )
     assert [report.exit_code for report in reports] == [0, 4]
 
 
