@@ -73,7 +73,8 @@ class _Told(Record):
 def crew(home: Path) -> Crew:
     """What this home's worker and Prefect tell, within a second whoever is slow."""
     known = standing.known(home)
-    told = _told(api.of(home, PATIENCE_S)) if known is not None else _Told()
+    server = api.of(home, PATIENCE_S)
+    told = _told(server) if server or known else _Told()
     living = standing.running(home)
     of = waiting.keys(waiting.at_work())
     held = waiting.held(living, of)

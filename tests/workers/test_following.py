@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -102,6 +103,10 @@ class Terminal:
     def until(self, text: str) -> None:
         until(lambda: text in self._read(), f"{text!r} in {self.text[-2000:]!r}")
 
+    def found(self, pattern: str) -> str:
+        """The first thing of this shape that was told."""
+        return until(lambda: re.search(pattern, self._read()), pattern)[0]
+
     def press(self, keys: bytes) -> None:
         os.write(self._handle, keys)
 
@@ -128,7 +133,7 @@ def test_ctrl_c_asks_detach_leaves_it_alone_cancel_stops_and_retry_goes_on(house
     arguments = ["run", "configs/tiny.yaml", *words("finetune.seed=32", *ENDLESS)]
     terminal = Terminal(house, arguments)
     terminal.until("is submitted to the worker")
-    run = until(lambda: next(iter(runs.ids("tiny")), None), "a record")
+    run = terminal.found(r"\d{8}-\d{6}-tiny-[0-9a-f]{4}")
     until(lambda: trained(run) > 0, "the training works")
     terminal.press(b"\x03")
     terminal.until("detach, and let the run go on, or cancel it?")
