@@ -48,7 +48,8 @@ def test_a_run_on_a_worker_is_the_run_of_one_process(house: House, tmp_path: Pat
     assert set(children.values()) == {"COMPLETED"}
     assert process.at_work() == () or all(one.dead for one in process.at_work())
     alone = tmp_path / "alone"
-    words = ("run", "configs/tiny.yaml", *SHORT, "finetune.seed=5", "--json")
+    sets = [word for each in (*SHORT, "finetune.seed=5") for word in ("--set", each)]
+    words = ("run", "configs/tiny.yaml", *sets, "--json")
     said = small_project.athanor(house.project, alone, words)
     assert said.code == 0, said.err
     own = next(s for s in runs_of(alone).last.steps if s.name == "finetune")
