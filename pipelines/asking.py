@@ -10,6 +10,7 @@ from components.errors import (
     Interrupted,
     ResourceError,
     ServiceUnreachable,
+    UsageError,
 )
 from pipelines import api
 from pipelines.runs import RunRecord
@@ -74,7 +75,9 @@ class Asking:
         found = queue.state(server, self._submitted.flow_run_id)
         if record is not None:
             self._tell(f"the process of run {record.id} died; a worker goes on with it")
-        elif found is not None and found.state in queue.UNBEGUN:
+        elif found is None:
+            raise UsageError(f"Prefect forgot run {self._submitted.run}", "run the same again")
+        elif found.state in queue.UNBEGUN:
             self._waits([found])
         return found
 

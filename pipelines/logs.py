@@ -118,11 +118,11 @@ def text(line: Line) -> str:
     return f"{line.at[:19].replace('T', ' ')}  {line.source:<24} {line.text}"
 
 
-def document(story: Story, lines: list[Line]) -> dict[str, Any]:
+def document(run: str, state: str, lines: list[Line]) -> dict[str, Any]:
     """A run and its lines as JSON."""
     return {
-        "id": story.run,
-        "state": story.state,
+        "id": run,
+        "state": state,
         "lines": [line._asdict() for line in lines],
     }
 

@@ -32,7 +32,7 @@ def _logs(options: Namespace) -> int:
     story = logs.Story(options.run)
     if options.json:
         lines = [line for part in logs.parts(story, options.follow) for line in part]
-        answer(options, logs.document(story, lines), "")
+        answer(options, logs.document(story.run, story.state, lines), "")
         return 0
     for part in logs.parts(story, options.follow):
         for line in part:

@@ -73,7 +73,8 @@ class _Told(Record):
 def crew(home: Path) -> Crew:
     """What this home's worker and Prefect tell, within a second whoever is slow."""
     known = standing.known(home)
-    told = _told(api.of(home, PATIENCE_S)) if known is not None else _Told()
+    server = api.of(home, PATIENCE_S)
+    told = _told(server) if server or known else _Told()
     living = standing.running(home)
     of = waiting.keys(waiting.at_work())
     held = waiting.held(living, of)
@@ -100,7 +101,8 @@ def lines(found: Crew) -> list[str]:
     for one in found.places:
         size = f" ({one.memory_gb:g} GB)" if one.memory_gb else ""
         holder = f"{one.step} of {one.run or 'a run'} (process {one.pid})"
-        at = "free" if one.free else holder if one.step else "held by another project"
+        taken = holder if one.step else waiting.NOBODY[one.memory_gb is None]
+        at = "free" if one.free else taken
         told.append(f"  {one.place + size:<22} {at}")
     return told
 

@@ -1,5 +1,6 @@
 """Ask for a run that a worker executes; nothing of Prefect is imported for it."""
 
+import os
 import uuid
 from collections.abc import Mapping
 from functools import partial
@@ -8,15 +9,15 @@ from typing import Any
 from components import project
 from components.errors import ServiceUnreachable
 from components.records import Record
-from pipelines import api, outages
+from pipelines import api, outages, servers, templates
 from pipelines.api import Api
 from pipelines.config import RunConfig
 from pipelines.running import Asked, placed
 from pipelines.runs import Wishes, new_id
 from pipelines.workers import calls, pools
 
-PATIENCE_S = 20.0
-"""A server under load answers 503 now and then, and is asked again for so long."""
+PATIENCE_S = 30.0
+"""A server under load answers 503 now and then."""
 DEPLOYMENT = f"/deployments/name/run/{pools.NAME}"
 
 
@@ -86,17 +87,19 @@ def tags(config: RunConfig) -> tuple[str, ...]:
 
 
 def _deployment(server: Api) -> str:
-    """Id of the deployment of runs, which a worker makes when it begins."""
+    """Id of the deployment of runs; made now where the home's first worker is still beginning."""
     found = server.get(DEPLOYMENT)
-    if found is None:
-        import os
+    if found is not None:
+        return str(found["id"])
+    home = project.home()
+    servers.adopt(home)  # before Prefect is imported, which reads its settings then
+    os.environ.update(templates.prefect_settings(home))
+    from prefect.client.orchestration import get_client
 
-        from prefect.client.orchestration import get_client
-
-        from pipelines import servers, templates
-
-        servers.adopt(project.home())
-        os.environ.update(templates.prefect_settings(project.home()))
+    try:
         with get_client(sync_client=True) as client:
             return str(pools.ensure(client)["run"])
-    return str(found["id"])
+    except Exception as error:
+        if not outages.away(error):
+            raise
+        raise ServiceUnreachable(f"Prefect at {server.url} does not answer", "athanor up") from None

@@ -13,6 +13,8 @@ from pipelines.runs import RunRecord
 from pipelines.workers import process, queue, standing
 from pipelines.workers.queue import FlowRun
 
+NOBODY = {True: "a step that begins", False: "a step that begins, or by another project"}
+"""Who holds a place that no process of ours says that it has: of a slot, and of a device."""
 PATIENCE_S = 2.0
 """A server that answers later is away."""
 
@@ -97,7 +99,7 @@ def _able(wanted: Resources, one: PlaceAtWork) -> bool:
 
 def _holder(one: PlaceAtWork) -> str:
     if one.step is None:
-        return f"{one.place} is held by another project"
+        return f"{one.place} is held by {NOBODY[one.memory_gb is None]}"
     return f"{one.step} of {one.run or 'another run'} holds {one.place}"
 
 

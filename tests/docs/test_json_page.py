@@ -36,6 +36,8 @@ from pipelines import (
     sweep,
     trust,
 )
+from pipelines.cancelling import Cancelled
+from pipelines.following import Detached
 from pipelines.deployments import events
 from pipelines.deployments.applying import Deployed
 from pipelines.deployments.difference import Change
@@ -50,6 +52,10 @@ from pipelines.retraining.records import Choice, DataChange, Retrained, SplitRow
 from pipelines.runs import Attempt, Failure, RunRecord, StepRecord, Wishes
 from pipelines.starting import Server
 from pipelines.sweep import Swept, Thing
+from pipelines.workers.overview import Crew, Queued, Worker
+from pipelines.workers.queue import Slot
+from pipelines.workers.submission import Submission
+from pipelines.workers.waiting import PlaceAtWork
 from tests.docs import pages
 from tests.docs.reports import a_comparison, a_report
 
@@ -125,8 +131,17 @@ def dumped(*records: Record) -> list[Any]:
 
 def test_a_run(tmp_path: Path) -> None:
     reports = [a_report(tmp_path, outcome) for outcome in ("promoted", "refused")]
-    demand_alike("`athanor run` and `athanor resume`", *map(receipt.as_json, reports))
+    demand_alike(
+        "`athanor run`, `athanor resume` and `athanor retry`", *map(receipt.as_json, reports)
+    )
     assert [report.exit_code for report in reports] == [0, 4]
+
+
+def test_a_run_that_is_left_alone_or_cancelled() -> None:
+    submitted = Submission(run="20260101-000000-tiny-abcd", flow_run_id="f")
+    demand_alike("`athanor run --detach`", Detached(submitted).document)
+    done = Cancelled(run=submitted.run, state="interrupted", seconds=1.5)
+    demand_alike("`athanor cancel`", *dumped(done))
 
 
 def test_runs_and_logs() -> None:
@@ -149,7 +164,7 @@ def test_runs_and_logs() -> None:
     moving = rows[1].model_copy(update={"done": 1, "total": 2.5})
     demand_alike("`athanor runs`", listing.document((rows[0], moving)))
     line = logs.Line("2026-01-01", "run", "begun")
-    demand_alike("`athanor logs`", logs.document(record, [line]))
+    demand_alike("`athanor logs`", logs.document(record.id, record.state, [line]))
 
 
 def test_retrain() -> None:
@@ -350,7 +365,27 @@ def test_status_and_sync() -> None:
     }  # fmt: skip
     waiting = Waiting.model_validate(run)
     trouble = Trouble(store="s", message="m", since="2026-01-01", at="2026-01-02")
+    worker = Worker(
+        name="vm", state="up", pid=1, heartbeat="2026-01-01", slots=2, devices=("0",), memory_gb=1.5
+    )
+    place = PlaceAtWork(place="device 0", memory_gb=8.0, free=False, step="s", run="r", pid=1)
+    crew = Crew(
+        workers=(
+            worker,
+            worker.model_copy(
+                update={"pid": None, "heartbeat": None, "slots": None, "memory_gb": None}
+            ),
+        ),
+        places=(place, PlaceAtWork(place="slot 0", memory_gb=None, free=True)),
+        queued=(
+            Queued(run="r", step="finetune", since="2026-01-01", waits_for="a slot"),
+            Queued(run="r", step=None, since=None, waits_for="a worker"),
+        ),
+        slots=(Slot(deployment="nightly", at="2026-01-01"),),
+        trouble="",
+    )
     found = status.Status(
+        crew=crew,
         servers=tuple(
             status.Service(name="mlflow", state="up", url="u", pid=pid, users=(2,))
             for pid in (1, None)

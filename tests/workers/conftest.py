@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.pipelines.conftest import tiny
 from tests.servers.conftest import built
 from tests.workers.house import House, opened
 
-__all__ = ["built"]
+__all__ = ["built", "tiny"]
 
 
 @pytest.fixture(scope="module")
