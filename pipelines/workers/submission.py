@@ -1,9 +1,10 @@
 """Ask for a run that a worker executes."""
 
+from components import project
 from components.records import Record
 from pipelines.running import Asked, placed
 from pipelines.runs import new_id
-from pipelines.workers import calls, pools
+from pipelines.workers import calls, inventory, pools
 from pipelines.workers.parent import Submitted
 
 
@@ -19,10 +20,12 @@ def submit(asked: Asked) -> Submission:
     """Ask for a run, or for one that goes on; returns at once.
 
     Raises:
+        ResourceError: a step wants what no worker can ever give.
         Exception: what `outages.away` knows.
     """
     from prefect.client.orchestration import get_client
 
+    inventory.demand_all(project.home(), asked.config.resources)
     run = asked.before.id if asked.before else new_id(asked.config.name)
     submitted = Submitted(
         file=placed(asked.file),
