@@ -69,7 +69,9 @@ class Desk:
         self._lock = threading.RLock()
         self._begun = time.monotonic()
         self._due: tuple[Due, ...] = ()
-        self._called, self._looked = 0, 0.0
+        self._called = 0
+        self._looked = 0.0
+        """When Prefect was asked last; 0: there is no pool yet."""
         self._workers: dict[str, tuple[inventory.Inventory, float]] = {}
         self._heard: dict[str, float] = {}
         self._given: dict[str, float] = {}
@@ -195,7 +197,7 @@ class Desk:
                 if now - settled > SETTLE_S:
                     settled = now
                     self._settle(now)
-                if now - told > HEARTBEAT_S:
+                if now - told > HEARTBEAT_S and self._looked:
                     told = now
                     self._tell(now)
                 away = False

@@ -8,6 +8,7 @@ step's folder; Prefect is asked now and then, for a step that will leave none.
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -54,12 +55,25 @@ def run(
     known = inventory.known(project.home())
     inventory.demand(call.name, wanted, [each.inventory for each in known])
     with get_client(sync_client=True) as client:
-        submitted = _submitted(client, call, key, wanted, folder)
+        submit = partial(_submitted, client, call, key, wanted, folder)
+        submitted = _patiently(submit, watch)
         try:
             return _awaited(client, submitted, folder, watch)
         except (KeyboardInterrupt, SystemExit):
             _stop(client, submitted)
             raise
+
+
+def _patiently(submit: Callable[[], "FlowRun"], watch: Callable[[], None]) -> "FlowRun":
+    """What is submitted once the server answers: asked again, the same key gives the same run."""
+    while True:
+        try:
+            return submit()
+        except Exception as error:
+            if not outages.away(error):
+                raise
+        watch()
+        time.sleep(ASK_S)
 
 
 def _submitted(
