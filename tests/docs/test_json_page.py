@@ -292,7 +292,8 @@ def test_up(tmp_path: Path) -> None:
         links={"mlflow": server.url},
         secret=tmp_path / "secret",
     )
-    demand_alike("`athanor up`", *dumped(up))
+    door = servers.Servers(mlflow=server, prefect=server, door=server)
+    demand_alike("`athanor up`", *dumped(up, up.model_copy(update={"servers": door})))
 
 
 def test_status_and_sync() -> None:
