@@ -35,8 +35,13 @@ SETTLE_S = 2.0
 HEARTBEAT_S = 10.0
 IDLE_S = 15.0
 """Without a beat for this long nobody is asked what is due."""
+STALLED_S = 10.0
+"""A loop that took longer was held up by its machine or by Prefect."""
 VAIN_S = 20.0
 """A worker that took a step and does not name it after this time has no process for it."""
+
+AT_HOME = frozenset(f"components.steps.search:{each}" for each in ("open_study", "work", "choose"))
+"""Steps that share a study in the home: its database is not carried to another machine."""
 
 log = logging.getLogger(__name__)
 
@@ -124,31 +129,16 @@ class Desk:
         """
         from prefect.states import Pending, Running
 
-        with self._lock:
-            run = self.client.read_flow_run(UUID(flow_run_id))
-            known = self._assigned.get(flow_run_id)
-            if known is not None and known.worker != worker:
-                return None
-            if known is None:
-                key = str(run.parameters.get("key"))
-                if run.state is None or not run.state.is_scheduled():
-                    return None
-                if not re.fullmatch(SHA256, key):
-                    return None
-                given = Assignment(
-                    flow_run_id=flow_run_id,
-                    name=run.name,
-                    key=key,
-                    worker=worker,
-                )
-                self._keep(given)  # before it is claimed: whoever is killed now finds it
-                self._given[flow_run_id] = time.monotonic()
-                claimed = self.client.set_flow_run_state(run.id, Pending(message=worker))
-                if claimed.status.value != "ACCEPT":
+        run = self.client.read_flow_run(UUID(flow_run_id))
+        if run.state is None or run.state.is_final() or not self._reserved(run, worker):
+            return None
+        if run.state.is_scheduled():
+            claimed = self.client.set_flow_run_state(run.id, Pending(message=worker))
+            if claimed.status.value != "ACCEPT":  # cancelled, or a worker of this home was faster
+                with self._lock:
                     self._forget(flow_run_id)
-                    return None
-            self.client.set_flow_run_state(run.id, Running(message=f"on {worker}"))
-            self._heard[flow_run_id] = time.monotonic()
+                return None
+        self.client.set_flow_run_state(run.id, Running(message=f"on {worker}"))
         folder = self._work(str(run.parameters["key"]))
         folder.mkdir(parents=True, exist_ok=True)
         return Given(
@@ -157,6 +147,21 @@ class Desk:
             home=str(self.home),
             **{name: run.parameters[name] for name in Given.model_fields if name in run.parameters},
         )
+
+    def _reserved(self, run: "FlowRun", worker: str) -> bool:
+        """Whether a step is this worker's, noted before it is claimed: a killed door finds it."""
+        name, key = str(run.id), str(run.parameters.get("key"))
+        with self._lock:
+            known = self._assigned.get(name)
+            if known is None:
+                waits = run.state is not None and run.state.is_scheduled()
+                if not waits or not re.fullmatch(SHA256, key):
+                    return False
+                known = Assignment(flow_run_id=name, name=run.name, key=key, worker=worker)
+                self._keep(known)
+                self._given[name] = time.monotonic()
+            self._heard[name] = time.monotonic()
+            return known.worker == worker
 
     def folder(self, flow_run_id: str) -> Path:
         """The folder of a step whose process speaks.
@@ -190,8 +195,12 @@ class Desk:
         """Look again and again, until it is over."""
         settled = told = 0.0
         away = False
+        last = time.monotonic()
         while not over():
             now = time.monotonic()
+            if now - last > STALLED_S:
+                self._begun = now  # who was not heard while the door stood still gets time to speak
+            last = now
             try:
                 self._look(now)
                 if now - settled > SETTLE_S:
@@ -231,6 +240,8 @@ class Desk:
             key = str(run.parameters.get("key"))
             if not re.fullmatch(SHA256, key):
                 continue  # it names a folder
+            if run.parameters.get("entry") in AT_HOME:
+                continue
             wanted = Resources.model_validate(run.parameters.get("resources", {}))
             due.append(Due(flow_run_id=str(run.id), name=run.name, key=key, resources=wanted))
         self._due = tuple(due)
@@ -248,16 +259,17 @@ class Desk:
         found = self.client.read_flow_runs(flow_run_filter=wanted)
         states = {str(run.id): run.state for run in found}
         for each in map(str, ids):
-            with self._lock:
+            with self._lock:  # never while Prefect is asked: a beat must not wait for it
                 assignment = self._assigned.get(each)
                 if assignment is None:
                     continue
                 end = self._end(assignment, states.get(each), now)
-                if end is not None:
-                    if not assignment.done:
-                        streams.close(self._work(assignment.key))
-                    self.client.set_flow_run_state(UUID(each), end, force=True)
-                if each not in states or end is not None or _final(states[each]):
+            if end is not None:
+                if not assignment.done:
+                    streams.close(self._work(assignment.key))
+                self.client.set_flow_run_state(UUID(each), end, force=True)
+            if each not in states or end is not None or _final(states[each]):
+                with self._lock:
                     self._forget(each)
 
     def _end(self, which: Assignment, state: "State | None", now: float) -> "State | None":

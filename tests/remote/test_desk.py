@@ -176,6 +176,20 @@ def test_an_outcome_is_shown_and_a_late_one_is_not(desk: Desk, due: str, home, s
     assert state(due) == "Failed: train failed on box"
 
 
+def test_what_shares_a_study_in_the_home_is_not_given_away(desk: Desk, client: Any) -> None:
+    ids = {}
+    for function in ("work", "search"):
+        parameters = {"key": KEY, "entry": f"components.steps.search:{function}"}
+        made = client.create_flow_run_from_deployment(
+            pools.ensure(client)["step"], parameters=parameters, name=function
+        )
+        ids[function] = str(made.id)
+    beat(desk)
+    desk._look(time.monotonic())
+    due = [one.flow_run_id for one in beat(desk).due]
+    assert [ids[name] in due for name in ("work", "search")] == [False, True]
+
+
 def test_a_key_that_is_no_digest_is_never_due(desk: Desk, client: Any) -> None:
     made = client.create_flow_run_from_deployment(
         pools.ensure(client)["step"], parameters={"key": "../../keys", "name": "x"}, name="x"
