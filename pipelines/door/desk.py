@@ -9,18 +9,17 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from components import files, processes
-from components.errors import AthanorError, UsageError
-from components.records import Record
+from components import processes
+from components.errors import UsageError
 from pipelines import likeness, outages
 from pipelines.door import streams
+from pipelines.door.assignments import Assignment, Assignments, NotWanted
 from pipelines.door.talk import SHA256, SILENT_S, Beat, Due, Given, Heard
-from pipelines.resources import Resources
+from pipelines.door.waiting import waiting
 from pipelines.workers import calls, inventory, parcels, pools, standing
 from pipelines.workers.parcels import Outcome
 
@@ -40,29 +39,7 @@ STALLED_S = 10.0
 VAIN_S = 20.0
 """A worker that took a step and does not name it after this time has no process for it."""
 
-AT_HOME = frozenset(f"components.steps.search:{each}" for each in ("open_study", "work", "choose"))
-"""Steps that share a study in the home: its database is not carried to another machine."""
-
 log = logging.getLogger(__name__)
-
-
-class NotWanted(AthanorError):
-    """Nobody waits for this step here any more."""
-
-    exit_code = 6
-
-
-class Assignment(Record):
-    """A step that a worker has."""
-
-    flow_run_id: str
-    name: str
-    key: str
-    worker: str
-    ended: bool = False
-    """Its process died and left nothing."""
-    done: str = ""
-    """State of its outcome, once that is here."""
 
 
 class Desk:
@@ -83,8 +60,7 @@ class Desk:
         self._named: set[str] = set()
         """Steps whose process was there once."""
         self._cancelled: set[str] = set()
-        self._folder = home / "worker" / "elsewhere"
-        self._assigned = {each.flow_run_id: each for each in self._kept()}
+        self._assigned = Assignments(home / "worker" / "elsewhere")
 
     def beat(self, beat: Beat) -> Heard:
         """What a worker may do now, and what it should stop.
@@ -101,7 +77,7 @@ class Desk:
                 self._heard[each] = now
                 self._named.add(each)
             for each in beat.ended:
-                self._note(each, ended=True)
+                self._assigned.note(each, ended=True)
             stop = tuple(
                 each
                 for each in beat.at_work
@@ -158,7 +134,7 @@ class Desk:
                 if not waits or not re.fullmatch(SHA256, key):
                     return False
                 known = Assignment(flow_run_id=name, name=run.name, key=key, worker=worker)
-                self._keep(known)
+                self._assigned.keep(known)
                 self._given[name] = time.monotonic()
             self._heard[name] = time.monotonic()
             return known.worker == worker
@@ -189,7 +165,7 @@ class Desk:
                 folder = self.folder(outcome.flow_run_id)
                 streams.close(folder)
                 parcels.write(folder / "outcome.json", outcome)
-                self._note(outcome.flow_run_id, done=outcome.state)
+                self._assigned.note(outcome.flow_run_id, done=outcome.state)
 
     def work(self, over: Callable[[], bool]) -> None:
         """Look again and again, until it is over."""
@@ -220,39 +196,21 @@ class Desk:
 
     def _look(self, now: float) -> None:
         """Steps that wait, the oldest first."""
-        from prefect.exceptions import ObjectNotFound
-
         if not any(now - at < IDLE_S for _, at in self._workers.values()):
             return
         called = calls.number()
         if called == self._called and now - self._looked < UNCALLED_S:
             return
-        before = datetime.now(UTC) + timedelta(seconds=0.5)
-        try:
-            polled = self.client.get_scheduled_flow_runs_for_work_pool(
-                work_pool_name=pools.STEPS, scheduled_before=before
-            )
-        except ObjectNotFound:  # no worker of this home has made the pool yet
-            return
-        runs = sorted((each.flow_run for each in polled), key=_since)
-        due = []
-        for run in runs:
-            key = str(run.parameters.get("key"))
-            if not re.fullmatch(SHA256, key):
-                continue  # it names a folder
-            if run.parameters.get("entry") in AT_HOME:
-                continue
-            wanted = Resources.model_validate(run.parameters.get("resources", {}))
-            due.append(Due(flow_run_id=str(run.id), name=run.name, key=key, resources=wanted))
-        self._due = tuple(due)
-        self._called, self._looked = called, now
+        found = waiting(self.client)
+        if found is not None:
+            self._due, self._called, self._looked = found, called, now
 
     def _settle(self, now: float) -> None:
         """Tell Prefect of ends, and find what was cancelled, lost or never begun."""
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
         with self._lock:
-            ids = [UUID(each) for each in self._assigned]
+            ids = [UUID(each) for each in self._assigned.ids]
         if not ids:
             return
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=ids))
@@ -312,31 +270,12 @@ class Desk:
                 "give this one another: --name NAME",
             )
 
-    def _note(self, flow_run_id: str, **facts: object) -> None:
-        if found := self._assigned.get(flow_run_id):
-            self._keep(found.model_copy(update=facts))
-
-    def _keep(self, assignment: Assignment) -> None:
-        path = self._folder / f"{assignment.flow_run_id}.json"
-        files.write_json(path, assignment.model_dump(mode="json"))
-        self._assigned[assignment.flow_run_id] = assignment
-
     def _forget(self, flow_run_id: str) -> None:
-        (self._folder / f"{flow_run_id}.json").unlink(missing_ok=True)
-        self._assigned.pop(flow_run_id, None)
+        self._assigned.forget(flow_run_id)
         for known in (self._heard, self._given):
             known.pop(flow_run_id, None)
         self._named.discard(flow_run_id)
         self._cancelled.discard(flow_run_id)
-
-    def _kept(self) -> list[Assignment]:
-        found = []
-        for path in sorted(self._folder.glob("*.json")):
-            try:
-                found.append(Assignment.model_validate_json(path.read_bytes()))
-            except (OSError, ValueError):
-                path.unlink(missing_ok=True)
-        return found
 
     def _work(self, key: str) -> Path:
         return self.home / "work" / key
@@ -344,7 +283,3 @@ class Desk:
 
 def _final(state: "State | None") -> bool:
     return state is not None and state.is_final()
-
-
-def _since(run: "FlowRun") -> datetime:
-    return run.expected_start_time or run.created or datetime.now(UTC)

@@ -13,7 +13,8 @@ import pytest
 
 from pipelines import embedded, templates
 from pipelines.door import desk as desks
-from pipelines.door.desk import Desk, NotWanted
+from pipelines.door.assignments import NotWanted
+from pipelines.door.desk import Desk
 from pipelines.door.talk import SILENT_S, Beat, Heard
 from pipelines.workers import pools
 from pipelines.workers.inventory import Inventory
