@@ -68,7 +68,10 @@ def up(
     Raises:
         ResourceError: a named port is in use, or a run holds the Prefect database.
         ServiceUnreachable: a server did not come up.
+        UsageError: the door's address is not this machine's.
     """
+    if door is not None:
+        opening.demand_own(door.host)
     home.chmod(0o700)
     templates.install(home)
     moved.settle(home)
@@ -115,7 +118,6 @@ def _opened(
         if starting.healthy("door", before):
             return before, ()
         wanted = Door(host=wanted.host)  # its own port, once the kernel has closed it
-    opening.demand_own(wanted.host)
     kernel.end(starting.marked(home, "door"))
     usual, patience_s = (before.port, 3.0) if before else (starting.DOOR_PORT, 0.0)
     port = starting.port(wanted.port, usual, patience_s, wanted.host)

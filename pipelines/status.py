@@ -98,7 +98,7 @@ def services(home: Path) -> tuple[Service, ...]:
     found: list[tuple[str, str, str, str]] = []  # name, url, path of its health, owner
     known = servers.known(home)
     for name, server in known.items():
-        found.append((name, server.url, starting.HEALTH[name], server.owner))
+        found.append((name, server.near, starting.HEALTH[name], server.owner))
     if own := embedded.found(home):
         found.append(("embedded prefect", own.url, "/health", own.owner))
     for name, variable, path in (

@@ -28,7 +28,8 @@ from components.errors import AthanorError, IntegrityError, ResourceError, Usage
 from pipelines import likeness, outages
 from pipelines.door import received as arrivals
 from pipelines.door import streams, talk
-from pipelines.door.desk import Desk, NotWanted
+from pipelines.door.assignments import NotWanted
+from pipelines.door.desk import Desk
 from pipelines.workers.parcels import Outcome
 
 Handler = Callable[[Request], Awaitable[Response]]

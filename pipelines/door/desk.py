@@ -9,18 +9,17 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from components import files, processes
-from components.errors import AthanorError, UsageError
-from components.records import Record
+from components import processes
+from components.errors import UsageError
 from pipelines import likeness, outages
 from pipelines.door import streams
+from pipelines.door.assignments import Assignment, Assignments, NotWanted
 from pipelines.door.talk import SHA256, SILENT_S, Beat, Due, Given, Heard
-from pipelines.resources import Resources
+from pipelines.door.waiting import waiting
 from pipelines.workers import calls, inventory, parcels, pools, standing
 from pipelines.workers.parcels import Outcome
 
@@ -35,29 +34,12 @@ SETTLE_S = 2.0
 HEARTBEAT_S = 10.0
 IDLE_S = 15.0
 """Without a beat for this long nobody is asked what is due."""
+STALLED_S = 10.0
+"""A loop that took longer was held up by its machine or by Prefect."""
 VAIN_S = 20.0
 """A worker that took a step and does not name it after this time has no process for it."""
 
 log = logging.getLogger(__name__)
-
-
-class NotWanted(AthanorError):
-    """Nobody waits for this step here any more."""
-
-    exit_code = 6
-
-
-class Assignment(Record):
-    """A step that a worker has."""
-
-    flow_run_id: str
-    name: str
-    key: str
-    worker: str
-    ended: bool = False
-    """Its process died and left nothing."""
-    done: str = ""
-    """State of its outcome, once that is here."""
 
 
 class Desk:
@@ -69,15 +51,16 @@ class Desk:
         self._lock = threading.RLock()
         self._begun = time.monotonic()
         self._due: tuple[Due, ...] = ()
-        self._called, self._looked = 0, 0.0
+        self._called = 0
+        self._looked = 0.0
+        """When Prefect was asked last; 0: there is no pool yet."""
         self._workers: dict[str, tuple[inventory.Inventory, float]] = {}
         self._heard: dict[str, float] = {}
         self._given: dict[str, float] = {}
         self._named: set[str] = set()
         """Steps whose process was there once."""
         self._cancelled: set[str] = set()
-        self._folder = home / "worker" / "elsewhere"
-        self._assigned = {each.flow_run_id: each for each in self._kept()}
+        self._assigned = Assignments(home / "worker" / "elsewhere")
 
     def beat(self, beat: Beat) -> Heard:
         """What a worker may do now, and what it should stop.
@@ -94,7 +77,7 @@ class Desk:
                 self._heard[each] = now
                 self._named.add(each)
             for each in beat.ended:
-                self._note(each, ended=True)
+                self._assigned.note(each, ended=True)
             stop = tuple(
                 each
                 for each in beat.at_work
@@ -122,31 +105,16 @@ class Desk:
         """
         from prefect.states import Pending, Running
 
-        with self._lock:
-            run = self.client.read_flow_run(UUID(flow_run_id))
-            known = self._assigned.get(flow_run_id)
-            if known is not None and known.worker != worker:
-                return None
-            if known is None:
-                key = str(run.parameters.get("key"))
-                if run.state is None or not run.state.is_scheduled():
-                    return None
-                if not re.fullmatch(SHA256, key):
-                    return None
-                given = Assignment(
-                    flow_run_id=flow_run_id,
-                    name=run.name,
-                    key=key,
-                    worker=worker,
-                )
-                self._keep(given)  # before it is claimed: whoever is killed now finds it
-                self._given[flow_run_id] = time.monotonic()
-                claimed = self.client.set_flow_run_state(run.id, Pending(message=worker))
-                if claimed.status.value != "ACCEPT":
+        run = self.client.read_flow_run(UUID(flow_run_id))
+        if run.state is None or run.state.is_final() or not self._reserved(run, worker):
+            return None
+        if run.state.is_scheduled():
+            claimed = self.client.set_flow_run_state(run.id, Pending(message=worker))
+            if claimed.status.value != "ACCEPT":  # cancelled, or a worker of this home was faster
+                with self._lock:
                     self._forget(flow_run_id)
-                    return None
-            self.client.set_flow_run_state(run.id, Running(message=f"on {worker}"))
-            self._heard[flow_run_id] = time.monotonic()
+                return None
+        self.client.set_flow_run_state(run.id, Running(message=f"on {worker}"))
         folder = self._work(str(run.parameters["key"]))
         folder.mkdir(parents=True, exist_ok=True)
         return Given(
@@ -155,6 +123,21 @@ class Desk:
             home=str(self.home),
             **{name: run.parameters[name] for name in Given.model_fields if name in run.parameters},
         )
+
+    def _reserved(self, run: "FlowRun", worker: str) -> bool:
+        """Whether a step is this worker's, noted before it is claimed: a killed door finds it."""
+        name, key = str(run.id), str(run.parameters.get("key"))
+        with self._lock:
+            known = self._assigned.get(name)
+            if known is None:
+                waits = run.state is not None and run.state.is_scheduled()
+                if not waits or not re.fullmatch(SHA256, key):
+                    return False
+                known = Assignment(flow_run_id=name, name=run.name, key=key, worker=worker)
+                self._assigned.keep(known)
+                self._given[name] = time.monotonic()
+            self._heard[name] = time.monotonic()
+            return known.worker == worker
 
     def folder(self, flow_run_id: str) -> Path:
         """The folder of a step whose process speaks.
@@ -182,20 +165,24 @@ class Desk:
                 folder = self.folder(outcome.flow_run_id)
                 streams.close(folder)
                 parcels.write(folder / "outcome.json", outcome)
-                self._note(outcome.flow_run_id, done=outcome.state)
+                self._assigned.note(outcome.flow_run_id, done=outcome.state)
 
     def work(self, over: Callable[[], bool]) -> None:
         """Look again and again, until it is over."""
         settled = told = 0.0
         away = False
+        last = time.monotonic()
         while not over():
             now = time.monotonic()
+            if now - last > STALLED_S:
+                self._begun = now  # who was not heard while the door stood still gets time to speak
+            last = now
             try:
                 self._look(now)
                 if now - settled > SETTLE_S:
                     settled = now
                     self._settle(now)
-                if now - told > HEARTBEAT_S:
+                if now - told > HEARTBEAT_S and self._looked:
                     told = now
                     self._tell(now)
                 away = False
@@ -209,55 +196,38 @@ class Desk:
 
     def _look(self, now: float) -> None:
         """Steps that wait, the oldest first."""
-        from prefect.exceptions import ObjectNotFound
-
         if not any(now - at < IDLE_S for _, at in self._workers.values()):
             return
         called = calls.number()
         if called == self._called and now - self._looked < UNCALLED_S:
             return
-        before = datetime.now(UTC) + timedelta(seconds=0.5)
-        try:
-            polled = self.client.get_scheduled_flow_runs_for_work_pool(
-                work_pool_name=pools.STEPS, scheduled_before=before
-            )
-        except ObjectNotFound:  # no worker of this home has made the pool yet
-            return
-        runs = sorted((each.flow_run for each in polled), key=_since)
-        due = []
-        for run in runs:
-            key = str(run.parameters.get("key"))
-            if not re.fullmatch(SHA256, key):
-                continue  # it names a folder
-            wanted = Resources.model_validate(run.parameters.get("resources", {}))
-            if wanted.parallel > 1:
-                continue  # parts of a search share a folder: they work where the run's home is
-            due.append(Due(flow_run_id=str(run.id), name=run.name, key=key, resources=wanted))
-        self._due = tuple(due)
-        self._called, self._looked = called, now
+        found = waiting(self.client)
+        if found is not None:
+            self._due, self._called, self._looked = found, called, now
 
     def _settle(self, now: float) -> None:
         """Tell Prefect of ends, and find what was cancelled, lost or never begun."""
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
         with self._lock:
-            ids = [UUID(each) for each in self._assigned]
+            ids = [UUID(each) for each in self._assigned.ids]
         if not ids:
             return
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=ids))
         found = self.client.read_flow_runs(flow_run_filter=wanted)
         states = {str(run.id): run.state for run in found}
         for each in map(str, ids):
-            with self._lock:
+            with self._lock:  # never while Prefect is asked: a beat must not wait for it
                 assignment = self._assigned.get(each)
                 if assignment is None:
                     continue
                 end = self._end(assignment, states.get(each), now)
-                if end is not None:
-                    if not assignment.done:
-                        streams.close(self._work(assignment.key))
-                    self.client.set_flow_run_state(UUID(each), end, force=True)
-                if each not in states or end is not None or _final(states[each]):
+            if end is not None:
+                if not assignment.done:
+                    streams.close(self._work(assignment.key))
+                self.client.set_flow_run_state(UUID(each), end, force=True)
+            if each not in states or end is not None or _final(states[each]):
+                with self._lock:
                     self._forget(each)
 
     def _end(self, which: Assignment, state: "State | None", now: float) -> "State | None":
@@ -300,31 +270,12 @@ class Desk:
                 "give this one another: --name NAME",
             )
 
-    def _note(self, flow_run_id: str, **facts: object) -> None:
-        if found := self._assigned.get(flow_run_id):
-            self._keep(found.model_copy(update=facts))
-
-    def _keep(self, assignment: Assignment) -> None:
-        path = self._folder / f"{assignment.flow_run_id}.json"
-        files.write_json(path, assignment.model_dump(mode="json"))
-        self._assigned[assignment.flow_run_id] = assignment
-
     def _forget(self, flow_run_id: str) -> None:
-        (self._folder / f"{flow_run_id}.json").unlink(missing_ok=True)
-        self._assigned.pop(flow_run_id, None)
+        self._assigned.forget(flow_run_id)
         for known in (self._heard, self._given):
             known.pop(flow_run_id, None)
         self._named.discard(flow_run_id)
         self._cancelled.discard(flow_run_id)
-
-    def _kept(self) -> list[Assignment]:
-        found = []
-        for path in sorted(self._folder.glob("*.json")):
-            try:
-                found.append(Assignment.model_validate_json(path.read_bytes()))
-            except (OSError, ValueError):
-                path.unlink(missing_ok=True)
-        return found
 
     def _work(self, key: str) -> Path:
         return self.home / "work" / key
@@ -332,7 +283,3 @@ class Desk:
 
 def _final(state: "State | None") -> bool:
     return state is not None and state.is_final()
-
-
-def _since(run: "FlowRun") -> datetime:
-    return run.expected_start_time or run.created or datetime.now(UTC)

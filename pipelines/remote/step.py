@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from components import files, processes, project
+from components import files, leases, processes, project
 from components.errors import AthanorError
 from pipelines.door.talk import Given
 from pipelines.places import Held
@@ -46,7 +46,7 @@ def main(server: Server, given: Given, held: Held | None) -> None:
     )
     process.note(work)
     folder = project.home() / "work" / given.key
-    with files.locked(lock(given.key)):
+    with files.locked(lock(given.key)), leases.held():
         _enter(folder, given.place)
         try:
             _work(server, given, folder)

@@ -8,7 +8,7 @@ step's folder; Prefect is asked now and then, for a step that will leave none.
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
@@ -95,7 +95,7 @@ def _done(job: Job, parent: UUID | None, watch: Callable[[], None]) -> Record:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        submitted = _submitted(client, job, parent)
+        submitted = _patiently(partial(_submitted, client, job, parent), watch)
         try:
             return _awaited(client, submitted, job.folder, watch)
         except Exception:
@@ -103,6 +103,18 @@ def _done(job: Job, parent: UUID | None, watch: Callable[[], None]) -> Record:
         except BaseException:  # an interruption, of the run or of a search's other workers
             _stop(client, submitted)
             raise
+
+
+def _patiently(submit: Callable[[], "FlowRun"], watch: Callable[[], None]) -> "FlowRun":
+    """What is submitted once the server answers: asked again, the same key gives the same run."""
+    while True:
+        try:
+            return submit()
+        except Exception as error:
+            if not outages.away(error):
+                raise
+        watch()
+        time.sleep(ASK_S)
 
 
 def _submitted(client: "SyncPrefectClient", job: Job, parent: UUID | None) -> "FlowRun":

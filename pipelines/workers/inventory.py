@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -112,6 +112,17 @@ def demand(step: str, wanted: Resources, workers: Sequence[Inventory]) -> None:
         f"lower resources.{step.partition('-')[0]} in the config, or let a machine that has them"
         " join: athanor worker --server URL",
     )
+
+
+def demand_all(home: Path, resources: Mapping[str, Resources]) -> None:
+    """Refuse a run of which a step wants what none of the home's workers can ever give.
+
+    Raises:
+        ResourceError: the first such step, what it wants, and what each worker has.
+    """
+    workers = [each.inventory for each in known(home)]
+    for step, wanted in {**resources, "the other steps": Resources()}.items():
+        demand(step, wanted, workers)
 
 
 def _asked(wanted: Resources) -> str:

@@ -14,7 +14,7 @@ from pipelines.api import Api
 from pipelines.config import RunConfig
 from pipelines.running import Asked, placed
 from pipelines.runs import Wishes, new_id
-from pipelines.workers import calls, pools
+from pipelines.workers import calls, inventory, pools
 
 PATIENCE_S = 30.0
 """A server under load answers 503 now and then."""
@@ -41,8 +41,10 @@ def submit(asked: Asked) -> Submission:
     """Ask for a run, or for one that goes on; returns at once.
 
     Raises:
+        ResourceError: a step wants what no worker can ever give.
         ServiceUnreachable: Prefect is away.
     """
+    inventory.demand_all(project.home(), asked.config.resources)
     run = asked.before.id if asked.before else asked.run_id or new_id(asked.config.name)
     submitted = Submitted(
         file=placed(asked.file),

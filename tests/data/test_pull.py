@@ -275,3 +275,29 @@ def test_records_that_disagree_are_refused(
     for verb in (pull, verify, status):
         with pytest.raises(IntegrityError, match=f"{message}.*git checkout data.dvc"):
             verb()
+
+
+def test_what_is_offered_is_asked_before_the_archives_and_proven(
+    clone: Path, tmp_path: Path
+) -> None:
+    """A server's copy: whole or not at all."""
+    pull(("digits",))
+    there = tmp_path / "there"
+    shutil.copytree(clone / "data/digits", there)
+    by_md5 = {one.md5: there / path for path, one in scan(there).files.items()}
+    shutil.rmtree(clone / "data/digits")
+
+    def offered(file, target: Path) -> bool:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(by_md5[file.md5], target)
+        return True
+
+    assert pull(("digits",), offered=offered).came == {"digits": "server"}
+    shutil.rmtree(clone / "data/digits")
+    assert pull(("digits",), offered=lambda file, target: False).came == {"digits": "archives"}
+    shutil.rmtree(clone / "data/digits")
+    damaged = next(iter(by_md5.values()))
+    damaged.write_bytes(damaged.read_bytes() + b" ")
+    with pytest.raises(IntegrityError, match="what server give is not what is recorded"):
+        pull(("digits",), offered=offered)
+    assert not (clone / "data/digits").exists()

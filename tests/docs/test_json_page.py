@@ -37,12 +37,12 @@ from pipelines import (
     trust,
 )
 from pipelines.cancelling import Cancelled
-from pipelines.following import Detached
 from pipelines.deployments import events
 from pipelines.deployments.applying import Deployed
 from pipelines.deployments.difference import Change
 from pipelines.deployments.slots import Plan as Slots
 from pipelines.deployments.slots import Slot, Warned
+from pipelines.following import Detached
 from pipelines.guard import Guarded, Problem
 from pipelines.hook import Hook
 from pipelines.plan import Outlook
@@ -52,8 +52,8 @@ from pipelines.retraining.records import Choice, DataChange, Retrained, SplitRow
 from pipelines.runs import Attempt, Failure, RunRecord, StepRecord, Wishes
 from pipelines.starting import Server
 from pipelines.sweep import Swept, Thing
+from pipelines.workers import queue
 from pipelines.workers.overview import Crew, Queued, Worker
-from pipelines.workers.queue import Slot
 from pipelines.workers.submission import Submission
 from pipelines.workers.waiting import PlaceAtWork
 from tests.docs import pages
@@ -345,7 +345,8 @@ def test_up(tmp_path: Path) -> None:
         links={"mlflow": server.url},
         secret=tmp_path / "secret",
     )
-    demand_alike("`athanor up`", *dumped(up))
+    door = servers.Servers(mlflow=server, prefect=server, door=server)
+    demand_alike("`athanor up`", *dumped(up, up.model_copy(update={"servers": door})))
 
 
 def test_deploy_schedule_and_event(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,7 +382,7 @@ def test_status_and_sync() -> None:
             Queued(run="r", step="finetune", since="2026-01-01", waits_for="a slot"),
             Queued(run="r", step=None, since=None, waits_for="a worker"),
         ),
-        slots=(Slot(deployment="nightly", at="2026-01-01"),),
+        slots=(queue.Slot(deployment="nightly", at="2026-01-01"),),
         trouble="",
     )
     found = status.Status(

@@ -14,7 +14,7 @@ import requests
 from components import objects
 from components.errors import AthanorError, IntegrityError, ServiceUnreachable, UsageError
 from pipelines import opening
-from pipelines.door.desk import Assignment
+from pipelines.door.assignments import Assignment
 from pipelines.door.talk import Beat
 from pipelines.remote import server as doors
 from pipelines.remote.server import NotWanted, Server
@@ -118,7 +118,7 @@ def given(door: Door) -> str:
     """A step that a worker has."""
     step = str(uuid.uuid4())
     made = Assignment(flow_run_id=step, name="train", key="c" * 64, worker="box")
-    door.desk._keep(made)
+    door.desk._assigned.keep(made)
     door.desk._work(made.key).mkdir(parents=True)
     return step
 
