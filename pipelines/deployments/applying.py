@@ -13,6 +13,7 @@ from uuid import UUID
 from components import files, project
 from components.errors import UsageError
 from components.records import Record
+from pipelines import pools
 from pipelines.deployments import difference, facts, server
 from pipelines.deployments.difference import Change
 from pipelines.deployments.entries import Entry, load
@@ -20,12 +21,6 @@ from pipelines.deployments.facts import POOL, SLUG, Live
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
-
-CLOSED = {
-    "job_configuration": {"flows": "pipelines.workers.flows"},  # Prefect wants one not empty
-    "variables": {"type": "object", "properties": {}, "additionalProperties": False},
-}
-"""A pool whose runs choose no command, no folder and no environment."""
 
 
 class Ask(Record):
@@ -199,7 +194,7 @@ def _demand_pool(client: "SyncPrefectClient") -> None:
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
 
-    pool = WorkPoolCreate(name=POOL, type="athanor", base_job_template=CLOSED)
+    pool = WorkPoolCreate(name=POOL, type=pools.TYPE, base_job_template=pools.CLOSED)
     try:
         client.create_work_pool(pool)
     except ObjectAlreadyExists:

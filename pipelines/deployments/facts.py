@@ -17,12 +17,12 @@ from pipelines.deployments.durations import seconds
 from pipelines.deployments.entries import Entry, Trigger
 from pipelines.deployments.policy import LATE_AFTER_S, Rules
 from pipelines.deployments.times import ANCHOR, Schedule, settings, shortest_s
+from pipelines.pools import RUNS as POOL
 
 if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.events.schemas.automations import Automation, AutomationCore
 
-POOL = "athanor-runs"
 ENTRY, APPLIED, RULES = "athanor.entry", "athanor.applied", "athanor.rules"
 """Labels: the entry as JSON, the fields that were written, what the worker asks for."""
 SLUG = "athanor"

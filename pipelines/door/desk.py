@@ -15,12 +15,12 @@ from uuid import UUID
 
 from components import processes
 from components.errors import UsageError
-from pipelines import likeness, outages
+from pipelines import likeness, outages, pools
 from pipelines.door import streams
 from pipelines.door.assignments import Assignment, Assignments, NotWanted
 from pipelines.door.talk import SHA256, SILENT_S, Beat, Due, Given, Heard
 from pipelines.door.waiting import waiting
-from pipelines.workers import calls, inventory, parcels, pools, standing
+from pipelines.workers import calls, inventory, parcels, standing
 from pipelines.workers.parcels import Outcome
 
 if TYPE_CHECKING:

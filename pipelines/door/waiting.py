@@ -4,16 +4,13 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from pipelines import pools, searching
 from pipelines.door.talk import SHA256, Due
 from pipelines.resources import Resources
-from pipelines.workers import pools
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
-
-AT_HOME = frozenset(f"components.steps.search:{each}" for each in ("open_study", "work", "choose"))
-"""Steps that share a study in the home: its database is not carried to another machine."""
 
 
 def waiting(client: "SyncPrefectClient") -> tuple[Due, ...] | None:
@@ -38,7 +35,7 @@ def waiting(client: "SyncPrefectClient") -> tuple[Due, ...] | None:
 def _may_leave(run: "FlowRun") -> bool:
     """Whether its key names a folder and nothing else, and it is not bound to the home."""
     key = str(run.parameters.get("key"))
-    return bool(re.fullmatch(SHA256, key)) and run.parameters.get("entry") not in AT_HOME
+    return bool(re.fullmatch(SHA256, key)) and run.parameters.get("entry") not in searching.PARTS
 
 
 def _due(run: "FlowRun") -> Due:

@@ -16,11 +16,11 @@ from uuid import UUID
 from components import project
 from components.errors import Interrupted
 from components.records import Record
-from pipelines import outages, searching
+from pipelines import outages, pools, searching
 from pipelines.child import STOP_GRACE_S, StepBroken, StepCrashed
 from pipelines.keys import Call
 from pipelines.resources import Resources, of
-from pipelines.workers import calls, inventory, page, parcels, pools
+from pipelines.workers import calls, inventory, page, parcels
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from components import processes, project
-from pipelines import runs
+from pipelines import pools, runs
 from pipelines.child import STOP_GRACE_S
 from pipelines.runs import RunRecord
-from pipelines.workers import parcels, pools, process
+from pipelines.workers import parcels, process
 from pipelines.workers.process import AtWork
 
 if TYPE_CHECKING:

@@ -143,9 +143,10 @@ def run(
 
 
 @flow(name="retrain", validate_parameters=False, persist_result=False)
-def retrain(
+def retrain(  # noqa: PLR0913  what deployments and their triggers fill in
     config: str,
     assignments: list[str] | None = None,
+    data: str = "pull",
     reason: str = "",
     digest: str = "",
     subject: str = "",
@@ -155,7 +156,7 @@ def retrain(
 
     signal.signal(signal.SIGTERM, _terminated)
     why = " ".join(filter(None, (reason, subject, digest[:12])))
-    return parent.retrain(parent.Named(config, tuple(assignments or ())), why)
+    return parent.retrain(parent.Named(config, tuple(assignments or ())), data, why)
 
 
 def _terminated(number: int, _frame: object) -> None:

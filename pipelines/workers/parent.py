@@ -1,6 +1,7 @@
 """A run as a worker executes it: its steps go to workers, and it only waits for them."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -33,20 +34,17 @@ def execute(run: str, asked: Named | Submitted) -> State:
 
     `run` is the id that it was promised; empty where nobody waits for it by name.
     """
-    try:
+
+    def work() -> State:
         report = running.execute(_asked(run, asked))
-    except AthanorError as error:
-        return Failed(message=f"{error.message}; {error.remedy}")
-    except SystemExit:
-        if not page.cancelling():
-            raise
-        return Cancelled(message="cancelled; its checkpoint is kept")
-    if report.exit_code:
-        return Completed(name="Refused", message="the gate refused the version of this run")
-    return Completed(message=f"{report.run_id} is done")
+        if report.exit_code:
+            return Completed(name="Refused", message="the gate refused the version of this run")
+        return Completed(message=f"{report.run_id} is done")
+
+    return _stated(work)
 
 
-def retrain(asked: Named, reason: str) -> State:
+def retrain(asked: Named, data: str, reason: str) -> State:
     """The state that a retraining comes to; new data are got once, a try that died goes on."""
     from pipelines import retrain as retraining
 
@@ -55,18 +53,32 @@ def retrain(asked: Named, reason: str) -> State:
     name = name_of(work.flow_run_id, _created(work.flow_run_id), config.name)
     if runs.load(name) is not None:
         return execute(name, asked)
+    process.note(work.model_copy(update={"run": name}))
+    page.named(name, submission.tags(config))
 
     def run(file: Path, wishes: Wishes) -> Report:
-        process.note(work.model_copy(update={"run": name}))
         known = load_run(project.root() / file, wishes.assignments)
         whole = Asked(known, wishes, project.root() / file, run_id=name)
-        return running.execute(whole._replace(elsewhere=partial(dispatch.run, known.resources)))
+        elsewhere = page.shown(partial(dispatch.run, known.resources))
+        return running.execute(whole._replace(elsewhere=elsewhere))
 
+    def go_on() -> State:
+        done = retraining.retrain(asked.config, reason, asked.assignments, data, run)
+        return Completed(message=f"{done.name}: {done.outcome}")
+
+    return _stated(go_on)
+
+
+def _stated(work: Callable[[], State]) -> State:
+    """The state that some work comes to, where it fails or is cancelled too."""
     try:
-        done = retraining.retrain(asked.config, reason, asked.assignments, run=run)
+        return work()
     except AthanorError as error:
         return Failed(message=f"{error.message}; {error.remedy}")
-    return Completed(message=f"{done.name}: {done.outcome}")
+    except SystemExit:
+        if not page.cancelling():
+            raise
+        return Cancelled(message="cancelled; its checkpoint is kept")
 
 
 def name_of(flow_run_id: str, created: datetime, config: str) -> str:

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from components.records import Record
+from pipelines import pools
 from pipelines.api import Api
 from pipelines.resources import Resources
-from pipelines.workers import pools
 
 UNBEGUN = ("SCHEDULED", "PENDING")
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")

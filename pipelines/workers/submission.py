@@ -9,12 +9,12 @@ from typing import Any
 from components import project
 from components.errors import ServiceUnreachable
 from components.records import Record
-from pipelines import api, outages, servers, templates
+from pipelines import api, outages, pools, servers, templates
 from pipelines.api import Api
 from pipelines.config import RunConfig
 from pipelines.running import Asked, placed
 from pipelines.runs import Wishes, new_id
-from pipelines.workers import calls, inventory, pools
+from pipelines.workers import calls, inventory
 
 PATIENCE_S = 30.0
 """A server under load answers 503 now and then."""

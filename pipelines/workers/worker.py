@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from components import project
-from pipelines import child, outages, places
+from pipelines import child, outages, places, pools
 from pipelines.deployments.gate import Gate
 from pipelines.deployments.looking import keep_looking
 from pipelines.places import Held, Place
 from pipelines.resources import Resources
-from pipelines.workers import calls, ends, forked, inventory, keeper, pools, process, standing
+from pipelines.workers import calls, ends, forked, inventory, keeper, process, standing
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

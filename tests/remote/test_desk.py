@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from pipelines import embedded, templates
+from pipelines import embedded, pools, templates
 from pipelines.door import desk as desks
 from pipelines.door.assignments import NotWanted
 from pipelines.door.desk import Desk
 from pipelines.door.talk import SILENT_S, Beat, Heard
-from pipelines.workers import pools
 from pipelines.workers.inventory import Inventory
 from pipelines.workers.parcels import Outcome
 
