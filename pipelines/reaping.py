@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import processes, project
-from pipelines import studies
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -105,6 +104,8 @@ def prefect() -> int:
 
 def optuna() -> int:
     """Fail the trials of dead searches; gives the number of studies that had any."""
+    from pipelines import studies
+
     if not (names := studies.at_work()):
         return 0
     from components import study

@@ -129,7 +129,7 @@ def test_debug_shows_where_an_error_of_the_users_came_from(tiny: Path) -> None:
 def test_an_interruption_says_how_to_go_on(
     tiny: Path, said: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int
 ) -> None:
-    monkeypatch.setattr(running, "run", broken(error))
+    monkeypatch.setattr(running, "asked", broken(error))
     answer = said("run", TINY, "--set", "data=[a b]", "--json")
     assert answer.code == code
     assert "-> athanor run configs/tiny.yaml --set 'data=[a b]' --json" in answer.err

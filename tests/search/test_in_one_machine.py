@@ -133,7 +133,7 @@ def test_a_worker_that_never_comes_to_a_trial_is_given_up(
 
     monkeypatch.setattr(child, "run", dies)
     with pytest.raises(child.StepCrashed, match="SIGKILL"):
-        searching._worker({}, tmp_path / "0", lambda: None)
+        searching._worker(child.run, {}, tmp_path / "0", lambda: None)
     assert len(tries) == searching.IDLE_CRASHES
 
 
