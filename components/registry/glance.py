@@ -4,15 +4,15 @@ MLflow takes seconds to import, and a run of which everything is cached has noth
 """
 
 import json
-import os
 import sqlite3
 import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from urllib.parse import unquote
 
-from components import mlflow_store, project
-from components.errors import ServiceUnreachable
+from components import mlflow_store
+from components.errors import IntegrityError, ServiceUnreachable
 
 TIMEOUT_S = 3.0
 
@@ -21,25 +21,35 @@ def champion(name: str) -> int | None:
     """The version that the alias `champion` names now; None where it names none.
 
     Raises:
-        ServiceUnreachable: the server in MLFLOW_TRACKING_URI does not answer.
+        ServiceUnreachable: what MLFLOW_TRACKING_URI names does not answer.
         IntegrityError: the database is damaged or gone.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    uri = mlflow_store.tracking_uri()
     if uri.startswith(("http://", "https://")):
         return _from_server(uri, name)
-    path = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else ""
-    return _from_database(Path(path) if path else project.home() / "mlflow" / "mlflow.db", name)
+    if uri.startswith(mlflow_store.SCHEME):
+        return _from_file(Path(unquote(uri.removeprefix(mlflow_store.SCHEME))), name)
+    from components.history import database
+
+    return database.Database(uri).read(name).champion
 
 
-def _from_database(database: Path, name: str) -> int | None:
+def _from_file(database: Path, name: str) -> int | None:
     if not mlflow_store.exists(database):
         return None
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=TIMEOUT_S) as connection:
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=TIMEOUT_S)
+    try:
         row = connection.execute(
             "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = 'champion'",
             (name,),
         ).fetchone()
-    connection.close()
+    except sqlite3.OperationalError as error:
+        raise ServiceUnreachable(f"{database} does not answer ({error})", "try again") from error
+    except sqlite3.DatabaseError as error:
+        remedy = "restore it from a backup: athanor restore FILE"
+        raise IntegrityError(f"{database} is damaged ({error})", remedy) from error
+    finally:
+        connection.close()
     return int(row[0]) if row else None
 
 
