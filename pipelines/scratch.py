@@ -17,7 +17,7 @@ OWNER = "owner"
 
 @contextmanager
 def passing() -> Iterator[Path]:
-    """A private folder that goes when the block ends, also by Ctrl-C; first go those of the dead."""
+    """A private folder that goes when the block ends, also by Ctrl-C; the dead's go first."""
     clear()
     folder = lasting()
     files.write_bytes(folder / OWNER, processes.this().encode())
@@ -36,10 +36,11 @@ def clear() -> None:
     """Remove the folders of processes that were killed, once what they started has ended too."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with suppress(OSError):  # somebody else's, or just removed
-            mine = folder.lstat().st_uid == os.geteuid() and not folder.is_symlink()
-            if mine and processes.dead((folder / OWNER).read_text()):
-                if not kernel.marked(f"ATHANOR_HOME={folder / 'home'}"):
-                    _drop(folder)
+            if folder.is_symlink() or folder.lstat().st_uid != os.geteuid():
+                continue
+            left = processes.dead((folder / OWNER).read_text())
+            if left and not kernel.marked(f"ATHANOR_HOME={folder / 'home'}"):
+                _drop(folder)
 
 
 def _drop(folder: Path) -> None:

@@ -28,7 +28,7 @@ CODES = {"ENOSPC": 7, "EIO": 7, "short": 7}
 
 
 class Made(NamedTuple):
-    """What a run came to, whatever it was when it met it: a decision of before is not made again."""
+    """What a run came to; judging and promoting excepted, which a stored decision spares."""
 
     records: dict[str, str]
     champions: dict[str, int]
