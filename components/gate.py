@@ -213,7 +213,7 @@ def _absolute(measured: Measured, mine: Predictions, gate: GateConfig) -> list[C
         checks.append(_at_most("size in bytes", measured.size_bytes, gate.max_size_bytes))
     if gate.max_latency_ms is not None:
         calls = _calls_ms(measured)
-        checks.append(_at_most("latency in ms", calls and calls[0], gate.max_latency_ms))
+        checks.append(_at_most("latency in ms", calls[0] if calls else None, gate.max_latency_ms))
     if gate.min_accuracy:
         seen = mine.scores["accuracy"].value
         checks.append(
@@ -233,7 +233,7 @@ def _relative(mine: Measured, theirs: Measured, gate: GateConfig) -> list[Check]
         checks.append(_at_most("size relative to the champion", ratio, gate.max_size_ratio))
     if gate.max_latency_ratio is not None:
         calls = _calls_ms(mine, theirs)
-        ratio = calls and calls[0] / calls[1]
+        ratio = calls[0] / calls[1] if calls else None
         checks.append(_at_most("latency relative to the champion", ratio, gate.max_latency_ratio))
     return checks
 
