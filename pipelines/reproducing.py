@@ -2,9 +2,7 @@
 
 import math
 import shlex
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from components.bundle import origin, provenance
 from components.bundle.origin import Differing, Origin
 from components.errors import UsageError
 from components.records import Record
+from pipelines import scratch
 from pipelines.divergence import divergence
 from pipelines.remaking import Place, has_commit, remake
 
@@ -268,14 +267,15 @@ def _hints(made: Origin, remade: Origin) -> Iterator[str]:
 @contextmanager
 def _folder(keep: bool) -> Iterator[Place]:
     """A private folder that goes when the block ends, also by Ctrl-C, unless it is to stay."""
-    place = Place(Path(tempfile.mkdtemp(prefix="athanor-reproduce-")))
+    if not keep:
+        with scratch.passing() as folder:
+            yield Place(folder)
+        return
+    place = Place(scratch.lasting())
     try:
         yield place
     finally:
-        if keep:
-            _tell(f"kept: {place.folder}")
-        else:
-            shutil.rmtree(place.folder, ignore_errors=True)
+        _tell(f"kept: {place.folder}")
 
 
 def _tell(said: str) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from components import files, mlflow_store
-from components.errors import ServiceUnreachable, UsageError
+from components.errors import IntegrityError, ServiceUnreachable, UsageError
 from components.history.chain import (
     Anchor,
     Draft,
@@ -290,6 +290,13 @@ def _answering(uri: str) -> Iterator[None]:
         raise ServiceUnreachable(
             f"the registry's database at {shown} does not answer ({error.orig})",
             "look whether it runs and has space, then try again",
+        ) from error
+    except sa.exc.DatabaseError as error:
+        if type(error) is not sa.exc.DatabaseError:
+            raise
+        raise IntegrityError(  # SQLite's one for a page that is none, or no database at all
+            f"the registry's database at {mlflow_store.shown_uri(uri)} is damaged ({error.orig})",
+            "restore it from a backup: athanor restore FILE",
         ) from error
 
 

@@ -4,7 +4,6 @@ MLflow takes seconds to import, and a run of which everything is cached has noth
 """
 
 import json
-import os
 import sqlite3
 import urllib.error
 import urllib.parse
@@ -12,9 +11,10 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-from components import mlflow_store, project
-from components.errors import ServiceUnreachable
+from components import mlflow_store
+from components.errors import IntegrityError, ServiceUnreachable
 
 TIMEOUT_S = 3.0
 
@@ -23,10 +23,10 @@ def newest(name: str) -> datetime | None:
     """When the newest version of a name was registered; None where there is none.
 
     Raises:
-        ServiceUnreachable: the server in MLFLOW_TRACKING_URI does not answer.
+        ServiceUnreachable: what MLFLOW_TRACKING_URI names does not answer.
         IntegrityError: the database is damaged or gone.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    uri = mlflow_store.tracking_uri()
     if uri.startswith(("http://", "https://")):
         query = urllib.parse.urlencode(
             {
@@ -37,10 +37,14 @@ def newest(name: str) -> datetime | None:
         )
         found = _asked(uri, f"model-versions/search?{query}") or {}
         times = [int(one["creation_timestamp"]) for one in found.get("model_versions", [])]
-    else:
+    elif uri.startswith(mlflow_store.SCHEME):
         question = "SELECT MAX(creation_time) FROM model_versions WHERE name = ?"
-        row = _looked_up(_database(uri), question, name)
+        row = _looked_up(_file(uri), question, name)
         times = [int(row[0])] if row and row[0] is not None else []
+    else:
+        from components.history import database
+
+        times = [each["creation_time"] for each in database.versions(uri, name)]
     return datetime.fromtimestamp(max(times) / 1000, UTC) if times else None
 
 
@@ -48,29 +52,40 @@ def champion(name: str) -> int | None:
     """The version that the alias `champion` names now; None where it names none.
 
     Raises:
-        ServiceUnreachable: the server in MLFLOW_TRACKING_URI does not answer.
+        ServiceUnreachable: what MLFLOW_TRACKING_URI names does not answer.
         IntegrityError: the database is damaged or gone.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    uri = mlflow_store.tracking_uri()
     if uri.startswith(("http://", "https://")):
         return _from_server(uri, name)
-    question = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = 'champion'"
-    row = _looked_up(_database(uri), question, name)
-    return int(row[0]) if row else None
+    if uri.startswith(mlflow_store.SCHEME):
+        question = (
+            "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = 'champion'"
+        )
+        row = _looked_up(_file(uri), question, name)
+        return int(row[0]) if row else None
+    from components.history import database
+
+    return database.Database(uri).read(name).champion
 
 
-def _database(uri: str) -> Path:
-    path = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else ""
-    return Path(path) if path else project.home() / "mlflow" / "mlflow.db"
+def _file(uri: str) -> Path:
+    return Path(unquote(uri.removeprefix(mlflow_store.SCHEME)))
 
 
 def _looked_up(database: Path, question: str, name: str) -> tuple[Any, ...] | None:
     if not mlflow_store.exists(database):
         return None
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=TIMEOUT_S) as connection:
-        row = connection.execute(question, (name,)).fetchone()
-    connection.close()
-    return row
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=TIMEOUT_S)
+    try:
+        return connection.execute(question, (name,)).fetchone()
+    except sqlite3.OperationalError as error:
+        raise ServiceUnreachable(f"{database} does not answer ({error})", "try again") from error
+    except sqlite3.DatabaseError as error:
+        remedy = "restore it from a backup: athanor restore FILE"
+        raise IntegrityError(f"{database} is damaged ({error})", remedy) from error
+    finally:
+        connection.close()
 
 
 def _from_server(uri: str, name: str) -> int | None:

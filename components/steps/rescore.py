@@ -118,7 +118,9 @@ def _measured(
     run = predictor.session.run
     [one] = timing.timed([run], batches(config.single_rows, 1), config.rounds)
     [many] = timing.timed([run], batches(config.batches, LARGE_BATCH), config.rounds)
-    facts = {"latency_ms": timing.latency(one, many), "host": timing.host()}
+    processor = {"batch_1_p50": timing.processor(one), "batch_32_p50": timing.processor(many)}
+    latency = timing.latency(one, many)
+    facts = {"latency_ms": latency, "cpu_ms": processor, "host": timing.host()}
     return Measured(
         exported=champion.exported.digest,
         size_bytes=champion.exported.size_bytes,

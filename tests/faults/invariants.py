@@ -119,11 +119,18 @@ def _registry(home: Path) -> Iterator[str]:
         return
     keys = Counter(run_keys(home))
     yield from (f"{count} versions of run key {key}" for key, count in keys.items() if count > 1)
-    for name, version in ask(
-        database, "SELECT name, version FROM registered_model_aliases WHERE alias = 'champion'"
-    ):
-        if int(version) not in judged(home, name):
+    for name, version in champions(home).items():
+        if version not in judged(home, name):
             yield f"{name} v{version} is champion and was never judged"
+
+
+def champions(home: Path) -> dict[str, int]:
+    """The version of each name that is its champion."""
+    database = home / "mlflow" / "mlflow.db"
+    if not database.is_file():
+        return {}
+    query = "SELECT name, version FROM registered_model_aliases WHERE alias = 'champion'"
+    return {name: int(version) for name, version in ask(database, query)}
 
 
 def run_keys(home: Path) -> list[str]:

@@ -31,7 +31,7 @@ class Ended(NamedTuple):
     """`records` by step, or `error` and `exit_code`."""
 
 
-def forked(work: Callable[[], dict[str, Any]], patience_s: float = 120.0) -> Ended:
+def forked(work: Callable[[], dict[str, Any]], patience_s: float = 600.0) -> Ended:
     """What some work says in a child of this process."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -83,16 +83,25 @@ def warm() -> None:
     names = (*PRELOAD, "pipelines.train", "pipelines.plan", "components.export.graph")
     for name in (*names, "components.validation.suite", "components.steps.compress"):
         importlib.import_module(name)
+    from components import mlflow_store
+
+    mlflow_store.apply_settings()
+    for name in ("tracking", "model_registry"):
+        importlib.import_module(f"mlflow.store.{name}.sqlalchemy_store")
+    from mlflow.utils import requirements_utils
+
+    requirements_utils._init_modules_to_packages_map()  # a second of each registration
 
 
 def chain(until: str) -> dict[str, Any]:
     """Read the chain of the small project up to a step, storing what it makes: digests by step."""
-    from components import files, project, workspace
+    from components import project, workspace
     from components.records import Record
     from pipelines import train
     from pipelines.config import load_run
-    from pipelines.keys import bind, document, key, remember, result_folder, stored
+    from pipelines.keys import bind, document, keep, key, remember, stored
     from pipelines.plan import Forced, Planner, keeps
+    from pipelines.progress import Plain
     from pipelines.steps import Runner
 
     class Enough(Exception):
@@ -102,6 +111,7 @@ def chain(until: str) -> dict[str, Any]:
         """Executes what is not stored, here."""
 
         decide, champion = Runner.decide, Runner.champion
+        screen = Plain()
 
         def close(self) -> None:
             """Nobody else decides."""
@@ -119,9 +129,7 @@ def chain(until: str) -> dict[str, Any]:
                     found = step(**call.arguments)
                 executed.append(name)
             if keeps(call) and name in executed:
-                kind = f"{type(found).__module__}.{type(found).__name__}"
-                value = {"__class__": kind, "data": found.model_dump(mode="json")}
-                files.write_json(result_folder() / this, {"result": json.dumps(value)})
+                keep(this, found)
             if keeps(call):
                 remember(self.run, name, of)
             records[name] = found.digest

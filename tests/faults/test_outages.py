@@ -4,7 +4,6 @@ import base64
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -22,7 +21,6 @@ from pipelines import embedded, outages, starting, templates
 from tests.faults.proxy import Proxy
 from tests.faults.shipped import difference
 from tests.pipelines import small_project
-from tests.registry import stores
 from tests.tracking.mlflow_server import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -35,17 +33,6 @@ RUN = (
     "--set", f"finetune.budget={{epochs: {EPOCHS}, batch_size: 16, checkpoint_steps: 100}}",
 )  # fmt: skip
 PATIENCE_S = 480.0
-
-
-@pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("mlflow")
-    shutil.copyfile(stores.template(tmp_path_factory), folder / "mlflow.db")
-    made = Server(folder, f"sqlite:///{folder / 'mlflow.db'}")
-    made.start()
-    yield made
-    made.thaw()
-    made.kill()
 
 
 class Run:

@@ -1,6 +1,5 @@
 """Metrics through an MLflow server that falls ill: no step waits, no point is lost or doubled."""
 
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from components.tracking.shipping import Shipper
 from components.workspace import Workspace
 from tests.faults.proxy import Illness, Proxy
 from tests.faults.shipped import difference
-from tests.registry import stores
 from tests.registry.variants import a_prepared, a_variant
 from tests.tracking.mlflow_server import Server
 
@@ -26,21 +24,11 @@ pytestmark = pytest.mark.slow
 STEP_S = 0.02
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copyfile(stores.template(tmp_path_factory), folder / "mlflow.db")
-    made = Server(folder, f"sqlite:///{folder / 'mlflow.db'}")
-    made.start()
-    yield made
-    made.kill()
-
-
 @pytest.fixture
-def proxy(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+def proxy(mlflow: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """The address that the tracker gets; a request waits for an answer only shortly."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
-    with Proxy(server.port, delay_s=0.5) as made:
+    with Proxy(mlflow.port, delay_s=0.5) as made:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", made.url)
         yield made
 
@@ -112,9 +100,9 @@ def until_shipped(journal: Path) -> None:
         time.sleep(0.05)
 
 
-def shown(name: str, server: Server) -> dict[str, list[str]]:
+def shown(name: str, mlflow: Server) -> dict[str, list[str]]:
     """Ids of the runs of an experiment, by name."""
-    client = mlflow_store.client(server.uri)
+    client = mlflow_store.client(mlflow.uri)
     found: dict[str, list[str]] = {}
     experiment = client.get_experiment_by_name(name).experiment_id
     for run in client.search_runs([experiment], max_results=500):
@@ -124,15 +112,15 @@ def shown(name: str, server: Server) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("illness", ["cut", "frozen", "500s", "gone"])
 def test_every_point_arrives_once(
-    illness: Illness, proxy: Proxy, server: Server, tmp_path: Path
+    illness: Illness, proxy: Proxy, mlflow: Server, tmp_path: Path
 ) -> None:
     journal, remaining = disturbed(illness, illness, proxy, tmp_path)
     assert remaining == []
-    runs = shown(illness, server)
+    runs = shown(illness, mlflow)
     assert {name: len(ids) for name, ids in runs.items()} == {
         "retrain-1": 1, "finetune": 1, "trial-000": 1, "trial-001": 1, "trial-002": 1
     }  # fmt: skip
-    found = difference(journal, mlflow_store.client(server.uri), runs["finetune"][0])
+    found = difference(journal, mlflow_store.client(mlflow.uri), runs["finetune"][0])
     assert found.none, found
     if illness == "cut":
         lost = {path.rpartition("/mlflow/")[2] for path in proxy.cut}
@@ -140,7 +128,7 @@ def test_every_point_arrives_once(
 
 
 def test_the_comparison_sees_a_shipper_that_doubles(
-    proxy: Proxy, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, mlflow: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Points that carry the time of sending, as `mlflow.log_metric` stamps them."""
     honest = Shipper.points
@@ -151,14 +139,14 @@ def test_the_comparison_sees_a_shipper_that_doubles(
 
     monkeypatch.setattr(Shipper, "points", stamped)
     journal, _ = disturbed("doubling", "cut", proxy, tmp_path)
-    [run_id] = shown("doubling", server)["finetune"]
-    found = difference(journal, mlflow_store.client(server.uri), run_id)
+    [run_id] = shown("doubling", mlflow)["finetune"]
+    found = difference(journal, mlflow_store.client(mlflow.uri), run_id)
     assert found.doubled
     assert not found.none
 
 
 def test_the_comparison_sees_a_shipper_that_loses(
-    proxy: Proxy, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, mlflow: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A batch that failed is taken for sent."""
     honest = Shipper.points
@@ -171,15 +159,15 @@ def test_the_comparison_sees_a_shipper_that_loses(
 
     monkeypatch.setattr(Shipper, "points", careless)
     journal, _ = disturbed("losing", "500s", proxy, tmp_path)
-    [run_id] = shown("losing", server)["finetune"]
-    found = difference(journal, mlflow_store.client(server.uri), run_id)
+    [run_id] = shown("losing", mlflow)["finetune"]
+    found = difference(journal, mlflow_store.client(mlflow.uri), run_id)
     assert found.lost
     assert not found.none
 
 
 @pytest.mark.parametrize("illness", ["cut", "frozen", "500s", "gone"])
 def test_a_registry_that_is_away_is_named_and_the_next_try_makes_one_version(
-    illness: Illness, proxy: Proxy, server: Server, tmp_path: Path
+    illness: Illness, proxy: Proxy, mlflow: Server, tmp_path: Path
 ) -> None:
     """A version that was made although its answer was lost is found, not made again."""
     config = RegisterConfig(name=f"model-{illness}")
@@ -191,15 +179,15 @@ def test_a_registry_that_is_away_is_named_and_the_next_try_makes_one_version(
         register((variant,), variant.exported, config, data=data)
     assert proxy.struck > 0
     assert refused.value.exit_code == 5
-    there = registry_at(server, config.name)
+    there = registry_at(mlflow, config.name)
     assert there == ([1] if illness == "cut" else [])
     proxy.be("")
     made = register((variant,), variant.exported, config, data=data)
     assert made.version == 1
-    assert registry_at(server, config.name) == [1]
+    assert registry_at(mlflow, config.name) == [1]
 
 
-def registry_at(server: Server, name: str) -> list[int]:
+def registry_at(mlflow: Server, name: str) -> list[int]:
     """Versions of a name that the server itself shows."""
-    client = mlflow_store.client(server.uri)
+    client = mlflow_store.client(mlflow.uri)
     return [int(one.version) for one in client.search_model_versions(f"name = '{name}'")]

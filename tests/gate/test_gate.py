@@ -104,6 +104,30 @@ def test_an_unmeasured_latency_does_not_pass_a_limit(tmp_path):
     assert check_of(verdict, "latency").observed == "not measured"
 
 
+def busy(variant, cpu_ms):
+    """The same variant, measured while others wanted the processor."""
+    made = variant.measured.made
+    facts = made.facts | {"cpu_ms": {"batch_1_p50": cpu_ms, "batch_32_p50": cpu_ms}}
+    made = made.model_copy(update={"facts": facts})
+    measured = variant.measured.model_copy(update={"made": made})
+    return variant.model_copy(update={"measured": measured})
+
+
+def test_a_busy_machine_refuses_nobody(tmp_path):
+    """The clock counts the neighbours, the processor's time does not."""
+    gate = GateConfig(max_latency_ms=1.5, max_latency_ratio=2.0)
+    candidate = a_variant(tmp_path / "a", right=GOOD, ms=30.0)
+    champion = a_variant(tmp_path / "b", right=MIDDLING, seed=1, ms=1.0)
+    assert not judge(candidate, champion, gate, champion=3).passed
+    candidate, champion = busy(candidate, 1.1), busy(champion, 1.0)
+    verdict = judge(candidate, champion, gate, champion=3)
+    assert verdict.passed
+    assert check_of(verdict, "latency relative").observed == "1.1"
+    slow = judge(busy(candidate, 2.5), champion, gate, champion=3)
+    assert check_of(slow, "latency relative").observed == "2.5"
+    assert not slow.passed
+
+
 def test_non_inferior_needs_a_smaller_or_faster_model(tmp_path):
     gate = GateConfig(rule="non_inferior", smaller_or_faster=1.5)
     champion = a_variant(tmp_path / "c", right=MIDDLING, size=1000, ms=1.0)

@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from components import history
-from components.errors import UsageError
+from components import history, mlflow_store
+from components.errors import IntegrityError, ServiceUnreachable, UsageError
 from components.history import chain, database
+from components.registry import glance
 from pipelines import shelf
 from tests.history import postgres, promoters
 from tests.history.registry import NAME, a_registry, move, sql
@@ -140,6 +141,40 @@ def test_the_same_on_postgresql(home, tmp_path, monkeypatch):
         assert [one.entry for one in history.verify(NAME)[1]] == [5]
         assert history.ledger().key not in ("home", "")
         assert state.champion in (1, 2, 3)
+        assert glance.champion(NAME) == state.champion
+        assert glance.champion("another") is None
+    with pytest.raises(ServiceUnreachable, match="does not answer"):
+        glance.champion(NAME)
+
+
+def pages_of_noise(path):
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\x07" * (len(content) - 4096))
+
+
+DAMAGES = {
+    "pages of noise": pages_of_noise,
+    "a text in its place": lambda path: path.write_text("no database\n" * 1000),
+}
+
+
+@pytest.mark.parametrize("way", DAMAGES)
+def test_a_damaged_database_is_named_in_one_line(home, way):
+    """Also where this process looked at it before, and found it whole."""
+    a_registry(home)
+    assert len(history.history(NAME)) == 3
+    assert glance.champion(NAME) is None
+    DAMAGES[way](home / "mlflow" / "mlflow.db")
+    asked = (
+        lambda: history.history(NAME),
+        lambda: database.versions(mlflow_store.tracking_uri(), NAME),
+        lambda: glance.champion(NAME),
+        lambda: history.record(NAME, "judged", 1),
+    )
+    for ask in asked:
+        with pytest.raises(IntegrityError, match=r"mlflow\.db.* is damaged.*restore") as caught:
+            ask()
+        assert caught.value.exit_code == 6
 
 
 def test_a_database_is_named_without_place_and_password():
