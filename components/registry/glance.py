@@ -44,7 +44,7 @@ def newest(name: str) -> datetime | None:
     else:
         from components.history import database
 
-        times = [each["creation_time"] for each in database.versions(uri, name)]
+        times = [each["created_ms"] for each in database.versions(uri, name)]
     return datetime.fromtimestamp(max(times) / 1000, UTC) if times else None
 
 
