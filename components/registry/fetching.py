@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from components import bundle, files, mlflow_store, project
+from components import bundle, disk, files, mlflow_store, project
 from components.artifacts import Exported
 from components.errors import IntegrityError, UsageError
 from components.registry import Version, connection, known
@@ -118,7 +118,8 @@ def _copy(found: Version, target: str) -> str:
     """
     try:
         if local := source(found):
-            return str(shutil.copytree(local / FOLDER, Path(target) / "bundle"))
+            place = Path(target) / "bundle"
+            return str(shutil.copytree(local / FOLDER, place, copy_function=_file))
         from mlflow.artifacts import download_artifacts
 
         with connection() as client:
@@ -133,6 +134,12 @@ def _copy(found: Version, target: str) -> str:
             f"the registry's files of {found.name}/{found.version} cannot be read: {_which(error)}",
             f"restore them, or take another version: athanor history {found.name}",
         ) from error
+
+
+def _file(source: str, target: str) -> str:
+    """A file's copy; a disk that is full is told as that, not as a file that cannot be read."""
+    with disk.told(Path(target)):
+        return shutil.copy2(source, target)
 
 
 def _which(error: OSError) -> str:
