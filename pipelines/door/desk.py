@@ -42,6 +42,10 @@ VAIN_S = 20.0
 log = logging.getLogger(__name__)
 
 
+GIVEN = ("name", "key", "entry", "arguments", "resources")
+"""Parameters of a step's flow run that go to whoever executes it elsewhere."""
+
+
 class Desk:
     """The memory of the door; safe to be asked by many at once."""
 
@@ -121,7 +125,7 @@ class Desk:
             flow_run_id=flow_run_id,
             place=streams.place(folder),
             home=str(self.home),
-            **{name: run.parameters[name] for name in Given.model_fields if name in run.parameters},
+            **{name: run.parameters[name] for name in GIVEN if name in run.parameters},
         )
 
     def _reserved(self, run: "FlowRun", worker: str) -> bool:

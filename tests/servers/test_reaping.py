@@ -79,7 +79,7 @@ def test_up_ends_what_the_dead_left_and_nothing_else(
     before = with_prefect(standing_home, ASK, json.dumps(left))
     assert before == [["RUNNING", "RUNNING"]] * 3
 
-    said = small_project.athanor(ROOT, standing_home, ("up", "--json"))
+    said = small_project.athanor(ROOT, standing_home, ("up", "--slots", "0", "--json"))
     assert said.code == 0, said.err
     assert said.json["started"] == []
     assert runs.find(held.id).state == "crashed"

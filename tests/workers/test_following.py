@@ -96,6 +96,7 @@ class Terminal:
         self.pid, self._handle = pty.fork()
         if self.pid == 0:
             os.chdir(house.project)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background is deaf to it
             command = [sys.executable, "-m", "pipelines.cli", *arguments]
             os.execvpe(sys.executable, command, small_project.environment(house.home))
         self.text = ""
