@@ -100,7 +100,7 @@ def carry(made: Origin, home: Path, folder: Path) -> tuple[str, ...]:
 def _bundle(name: str, retraining: Retraining) -> Bundle:
     """The champion's files, from this home where it has them: a remake has no registry."""
     kept = project.home() / "bundles" / retraining.bundle
-    if kept.is_dir():
+    if retraining.bundle and kept.is_dir():
         return bundles.open(kept, retraining.bundle)
     return fetching.fetch(name, retraining.champion or 0)
 
