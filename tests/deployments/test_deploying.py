@@ -1,5 +1,6 @@
 """Deployments on a real Prefect server: applied once, edited by hand, pruned, fired, admitted."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -204,6 +205,7 @@ def test_a_failed_run_and_a_new_champion_are_told_and_a_good_run_is_not(
         text.replace("drift", "champion_changed, subject: digits").replace("nightly", "told")
     )
     applying.deploy(Ask())
+    time.sleep(3)  # the server hears its new automations a moment after they are made
     with events.Failing("digits", "good"):
         pass
     with pytest.raises(UsageError, match="it broke"), events.Failing("digits", "c0ffee"):
