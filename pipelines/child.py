@@ -15,9 +15,9 @@ from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from components import disk, workspace
+from components import disk, project, workspace
 from components.errors import AthanorError
 from components.launch import ALONE, Launch
 from components.records import Record
@@ -95,7 +95,8 @@ def run(
         AthanorError: the step's own error.
     """
     ours, theirs = _context.Pipe(duplex=False)
-    process = _context.Process(target=_main, args=(entry, arguments, folder, launch, theirs))
+    order = _Order(entry, arguments, folder, launch, project.home())
+    process = _context.Process(target=_main, args=(order, theirs))
     process.start()
     theirs.close()
     try:
@@ -153,15 +154,25 @@ def _how(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _main(
-    entry: str, arguments: dict[str, Any], folder: Path, launch: Launch, answer: Connection
-) -> None:
+class _Order(NamedTuple):
+    """What a child has to do, and where."""
+
+    entry: str
+    arguments: dict[str, Any]
+    folder: Path
+    launch: Launch
+    home: Path
+    """The parent's, whatever the fork server's environment named when that was started."""
+
+
+def _main(order: _Order, answer: Connection) -> None:
     """The child: a session of its own, so that Ctrl-C reaches only the parent, which asks it."""
     os.setsid()
+    os.environ["ATHANOR_HOME"] = str(order.home)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        with workspace.opened(folder):
-            answer.send(("done", work(entry, arguments, launch)))
+        with workspace.opened(order.folder):
+            answer.send(("done", work(order.entry, order.arguments, order.launch)))
     except AthanorError as error:
         answer.send(("error", error))
     except (KeyboardInterrupt, SystemExit):

@@ -107,7 +107,8 @@ def test_of_killed_workers_no_trial_is_lost_and_none_begins_anew(tmp_path: Path)
     assert max(handed.values()) > 1, "a killed trial was continued by another process"
     assert result.made
     assert result.made.facts["workers"] == 3
-    assert result.made.facts["taken_over"] == sum(handed.values()) - CONFIG.trials
+    # Who took a trial over and was killed before its first step left no line.
+    assert sum(handed.values()) - CONFIG.trials <= result.made.facts["taken_over"] <= kills
     assert {stub.score(BASE.model_copy(update={"optimizer": BASE.optimizer.model_copy(
         update={"lr": trial.params["optimizer.lr"]})}), 3) for trial in result.trials} == {
         trial.value for trial in result.trials

@@ -5,14 +5,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from pipelines import devices, runs, servers
+from pipelines import devices, places, runs, servers
+from pipelines.places import Held, Place
+from pipelines.resources import Resources
 from pipelines.runs import RunRecord
 from pipelines.workers import process, standing, upkeep
 from tests.pipelines import small_project
@@ -20,6 +22,34 @@ from tests.servers.conftest import ports
 
 SHORT = ("pretrain=null", "search=null", "compress=[[]]", "baselines=[majority]")
 """Few steps: what is tried here is where they work, not what they do."""
+
+
+PATIENCE_S = 240.0
+
+
+def until(holds: Callable[[], Any], what: str) -> Any:
+    """The first true answer."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        if found := holds():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"never: {what}")
+
+
+@contextmanager
+def all_held(found: Sequence[Place]) -> Iterator[Held]:
+    """Every one of these places, held by this process; one that is at work is waited for."""
+    wanted = [Resources(gpus=1 if each.device else 0) for each in found]
+    taken: list[Held] = [
+        until(lambda want=want, place=place: places.take(want, (place,)), f"{place.name} is free")
+        for want, place in zip(wanted, found, strict=True)
+    ]
+    held = Held([handle for each in taken for handle in each.handles], found)
+    try:
+        yield held
+    finally:
+        held.drop()
 
 
 class House(NamedTuple):
@@ -63,6 +93,11 @@ class House(NamedTuple):
             "print(submission.submit(asked).model_dump_json())",
             words=(*SHORT, *assignments),
         )
+
+    def queued(self, step: str) -> list[dict[str, Any]]:
+        """What status says of the steps of this name that wait for a place."""
+        told = small_project.athanor(self.project, self.home, ("status", "--json")).json
+        return [one for one in told["crew"]["queued"] if one["step"] == step]
 
     def ended(self, run: str, patience_s: float = 240) -> RunRecord:
         """The record of a run once no process works on it any more."""

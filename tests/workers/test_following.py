@@ -8,10 +8,7 @@ import select
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,12 +16,11 @@ from pipelines import places, runs
 from pipelines.workers import process, standing
 from tests.pipelines import small_project
 from tests.pipelines.small_project import Said
-from tests.workers.house import SHORT, House
+from tests.workers.house import PATIENCE_S, SHORT, House, all_held, until
 
 pytestmark = pytest.mark.slow
 
 ENDLESS = ("finetune.budget.epochs=1000000", "finetune.budget.checkpoint_steps=1000000")
-PATIENCE_S = 240.0
 
 
 @pytest.fixture(autouse=True)
@@ -40,16 +36,6 @@ def words(*assignments: str) -> list[str]:
 
 def said(house: House, *arguments: str) -> Said:
     return small_project.athanor(house.project, house.home, arguments)
-
-
-def until(holds: Callable[[], Any], what: str) -> Any:
-    """The first true answer."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if found := holds():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"never: {what}")
 
 
 def trained(run: str) -> int:
@@ -177,33 +163,15 @@ def test_ctrl_c_asks_detach_leaves_it_alone_cancel_stops_and_retry_goes_on(house
     assert [one.state for one in record.attempts] == ["interrupted", "interrupted"]
 
 
-@pytest.fixture
-def all_slots(house: House) -> Iterator[places.Held]:
-    """Every slot of the worker, held by this test."""
+def test_what_waits_says_for_what_and_begins_when_it_can(house: House) -> None:
     worker = standing.running(house.home)
     assert worker is not None
-    slots = places.slots(worker.wanted.slots)
-    taken = [places.take(places.Resources(), slots) for _ in slots]
-    handles = [handle for one in taken if one for handle in one.handles]
-    held = places.Held(handles, slots)
-    yield held
-    held.drop()
-
-
-def test_what_waits_says_for_what_and_begins_when_it_can(
-    house: House, all_slots: places.Held
-) -> None:
     arguments = ("run", "configs/tiny.yaml", *words("finetune.seed=33"), "--detach", "--json")
-    run = said(house, *arguments).json["submitted"]["id"]
-
-    def queued() -> list[dict[str, Any]]:
-        found = said(house, "status", "--json").json["crew"]["queued"]
-        return [one for one in found if one["step"] == "finetune"]
-
-    [waits] = until(queued, "the step is queued")
-    assert waits["run"] == run
-    assert waits["waits_for"].startswith("a slot: slot 0 is held by")
-    all_slots.drop()
+    with all_held(places.slots(worker.wanted.slots)):
+        run = said(house, *arguments).json["submitted"]["id"]
+        [waits] = until(lambda: house.queued("finetune"), "the step is queued")
+        assert waits["run"] == run
+        assert waits["waits_for"].startswith("a slot: slot 0 is held by")
     record = house.ended(run)  # promoted or refused: that is the gate's
     follow = said(house, "logs", run, "-f")
     assert follow.out.rstrip().endswith(f"{record.state}, exit code {record.last.exit_code}")

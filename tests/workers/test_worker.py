@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import keys, runs
+from pipelines import keys, places, runs
 from pipelines.workers import process, standing
 from tests.pipelines import small_project
-from tests.workers.house import SHORT, House
+from tests.workers.house import SHORT, House, all_held, until
 from tests.workers.spans import of_run, shared
 
 pytestmark = pytest.mark.slow
@@ -93,9 +93,13 @@ def test_killed_step_parent_and_worker_the_run_ends_by_itself(house: House) -> N
 
 
 def test_steps_of_two_runs_never_share_a_device(house: House) -> None:
-    """Each step says in its journal which device it had; three runs want two devices."""
-    words = ("resources.finetune.gpus=1", "resources.prepare.gpus=1", "finetune.budget.epochs=8")
-    asked = [house.submit(f"finetune.seed={seed}", *words) for seed in (7, 8, 9)]
+    """Each step says in its journal which device it had; three runs want two devices at once."""
+    worker = standing.running(house.home)
+    assert worker is not None
+    words = ("resources.finetune.gpus=1", "finetune.budget.epochs=8")
+    with all_held(places.of(worker.wanted.devices)):
+        asked = [house.submit(f"finetune.seed={seed}", *words) for seed in (7, 8, 9)]
+        until(lambda: len(house.queued("finetune")) == 3, "all three wait for a device")
     spans = [of_run(house.home, house.ended(one["run"]), "finetune") for one in asked]
     assert {span.device for span in spans} == {"0", "1"}
     assert shared(spans) == []
