@@ -110,18 +110,24 @@ def keep(name: str, record: Record) -> None:
 
 def named_objects(value: Any) -> Iterator[str]:
     """sha256 of every object that a record names, at any depth."""
+    for named in every(value, "files"):
+        yield from named.values()
+
+
+def every(value: Any, wanted: str) -> Iterator[Any]:
+    """What the fields of this name hold in a record, and in the records inside it."""
     if isinstance(value, Record):
         for field in type(value).model_fields:
             part = vars(value)[field]
-            if field == "files":
-                yield from part.values()
+            if field == wanted:
+                yield part
             else:
-                yield from named_objects(part)
+                yield from every(part, wanted)
     elif isinstance(value, tuple | list):
         for part in value:
-            yield from named_objects(part)
+            yield from every(part, wanted)
     elif isinstance(value, dict):
-        yield from named_objects(list(value.values()))
+        yield from every(list(value.values()), wanted)
 
 
 def _registered(record: Record) -> bool:

@@ -4,11 +4,13 @@ A pool's template has no variables: whoever may create a flow run can choose its
 never a command, an environment or a folder. The worker reads neither template nor entrypoint.
 """
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
 
 TYPE = "athanor"
 RUNS = "athanor-runs"
@@ -37,6 +39,17 @@ def ensure(client: "SyncPrefectClient") -> dict[str, UUID]:
     for pool, text in ABOUT.items():
         _pool(client, pool, text)
     return {"run": _deployment(client, "run", RUNS), "step": _deployment(client, "step", STEPS)}
+
+
+def due(client: "SyncPrefectClient", pool: str) -> list["FlowRun"]:
+    """Flow runs of a pool that may start now, the oldest first."""
+    soon = datetime.now(UTC) + timedelta(seconds=0.5)
+    polled = client.get_scheduled_flow_runs_for_work_pool(pool, scheduled_before=soon)
+    return sorted((each.flow_run for each in polled), key=_since)
+
+
+def _since(run: "FlowRun") -> datetime:
+    return run.expected_start_time or run.created or datetime.now(UTC)
 
 
 def _pool(client: "SyncPrefectClient", name: str, about: str) -> None:

@@ -5,6 +5,7 @@ ends. Everything goes to standard error, so that `--json` has standard output fo
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 BAR_AFTER_S = 2.0
+TAIL_BYTES = 1 << 14
 
 
 class Screen(Protocol):
@@ -138,6 +140,17 @@ class Tail:
         whole = text[: text.rfind(b"\n") + 1]
         self.offset += len(whole)
         return list(_entries(whole))
+
+
+def last(journal: Path, since: float = 0.0) -> dict[str, Any]:
+    """The last progress that a journal's end tells; empty where it is older, or there is none."""
+    try:
+        with journal.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            told = [e for e in _entries(file.read()) if e["kind"] == "progress"]
+    except OSError:
+        return {}
+    return told[-1] if told and told[-1]["time"] >= since and told[-1]["total"] else {}
 
 
 def _entries(whole: bytes) -> Iterator[dict[str, Any]]:

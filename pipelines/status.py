@@ -4,21 +4,19 @@ Nothing heavy is imported for the status: files of the home, and a few requests 
 """
 
 import http.client
-import json
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from components import mlflow_store, postgres, processes, project
 from components.errors import ServiceUnreachable
 from components.records import Record
 from components.tracking.unshipped import Trouble, Waiting, troubles, waiting
 from components.tracking.wanted import Wanted, noted
-from pipelines import embedded, outages, servers, starting
+from pipelines import embedded, outages, progress, servers, starting
 from pipelines.workers import overview
 from pipelines.workers.overview import Crew
 
@@ -229,7 +227,7 @@ def _state(health: str, owner: str) -> Literal["up", "frozen", "failing", "down"
 
 
 def _work(run: Wanted, step: Wanted | None) -> Work:
-    at = _progress(Path(step.journal)) if step and step.journal else {}
+    at = progress.last(Path(step.journal)) if step and step.journal else {}
     return Work(
         run=run.name,
         pid=int(run.owner.split()[2]),
@@ -238,21 +236,3 @@ def _work(run: Wanted, step: Wanted | None) -> Work:
         total=at.get("total"),
         text=at.get("text", ""),
     )
-
-
-def _progress(journal: Path) -> dict[str, Any]:
-    """The last progress that a journal's end tells."""
-    try:
-        with journal.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 16384))
-            lines = file.read().split(b"\n")
-    except OSError:
-        return {}
-    for line in reversed(lines):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and entry.get("kind") == "progress":
-            return entry
-    return {}

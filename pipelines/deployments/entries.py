@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -15,25 +15,17 @@ from pipelines.deployments.durations import Duration, seconds
 from pipelines.deployments.notices import Notice
 from pipelines.deployments.policy import OnLate, Overlap
 from pipelines.deployments.times import Schedule
-from pipelines.deployments.words import EVENTS
+from pipelines.deployments.words import EVENTS, one_of
 from pipelines.reading import Document, read, shown
 
 OWN = "athanor"
 """Name of the deployments through which `athanor run` submits."""
 
 
-def _event(value: Any) -> Any:
-    if value not in EVENTS:
-        near = difflib.get_close_matches(str(value), EVENTS, 1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"no such event, {hint}there are: {', '.join(EVENTS)}")
-    return value
-
-
 class Trigger(Record):
     """What starts a deployment beside its schedule: an event, or that nothing came for a time."""
 
-    event: Annotated[str | None, BeforeValidator(_event)] = None
+    event: Annotated[str | None, BeforeValidator(one_of(EVENTS, "no such event"))] = None
     subject: str = ""
     """Only an event about this: a data set, a model, a config's name. Empty: about anything."""
     nothing_registered_for: Duration | None = None

@@ -1,6 +1,5 @@
 """Whom to tell what: a webhook, an e-mail or a command, by the name of what happened."""
 
-import difflib
 import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -10,17 +9,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from components.records import Record
 from pipelines.deployments import secrets
 from pipelines.deployments.secrets import Secret
-from pipelines.deployments.words import OCCASIONS
+from pipelines.deployments.words import OCCASIONS, one_of
 
 USUAL = ("failed", "late", "missed", "worker_silent")
-
-
-def _occasion(value: Any) -> Any:
-    if value not in OCCASIONS:
-        near = difflib.get_close_matches(str(value), OCCASIONS, 1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"nothing of this name is told, {hint}there are: {', '.join(OCCASIONS)}")
-    return value
 
 
 def _address(url: str) -> str:
@@ -80,7 +71,9 @@ class Notice(Record):
     email: Email | None = None
     command: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Words of a command, run without a shell; the facts are in its environment."""
-    when: tuple[Annotated[str, BeforeValidator(_occasion)], ...] = USUAL
+    when: tuple[
+        Annotated[str, BeforeValidator(one_of(OCCASIONS, "nothing of this name is told"))], ...
+    ] = USUAL
 
     @model_validator(mode="before")
     @classmethod

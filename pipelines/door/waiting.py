@@ -1,7 +1,6 @@
 """The steps that wait for a worker, as Prefect tells them."""
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pipelines import pools, searching
@@ -21,14 +20,10 @@ def waiting(client: "SyncPrefectClient") -> tuple[Due, ...] | None:
     """
     from prefect.exceptions import ObjectNotFound
 
-    before = datetime.now(UTC) + timedelta(seconds=0.5)
     try:
-        polled = client.get_scheduled_flow_runs_for_work_pool(
-            work_pool_name=pools.STEPS, scheduled_before=before
-        )
+        runs = pools.due(client, pools.STEPS)
     except ObjectNotFound:
         return None
-    runs = sorted((each.flow_run for each in polled), key=_since)
     return tuple(_due(run) for run in runs if _may_leave(run))
 
 
@@ -45,7 +40,3 @@ def _due(run: "FlowRun") -> Due:
         key=str(run.parameters["key"]),
         resources=Resources.model_validate(run.parameters.get("resources", {})),
     )
-
-
-def _since(run: "FlowRun") -> datetime:
-    return run.expected_start_time or run.created or datetime.now(UTC)

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -59,12 +60,10 @@ class Server:
             UsageError: what answers is no door.
             IntegrityError: the token is another.
         """
-        try:
+        with suppress(ValueError):  # no JSON, or of another shape: then it is no door
             told = self.ask("GET", "/athanor").json()
             if isinstance(told, dict) and told.get("athanor") == "door":
                 return About.model_validate(told)
-        except ValueError:
-            pass
         raise UsageError(
             f"{self.url} answers, and is no door of Athanor",
             "on the server: athanor up --host ADDRESS  prints the door's URL",

@@ -16,8 +16,8 @@ from components.errors import ResourceError, UsageError
 from pipelines.door import talk
 from pipelines.remote import joining, worker
 from pipelines.remote import server as doors
-from pipelines.remote.worker import Machine
 from pipelines.workers import standing, upkeep
+from pipelines.workers.inventory import Machine
 
 
 class Wanted(NamedTuple):

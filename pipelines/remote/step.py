@@ -16,6 +16,7 @@ from typing import Any
 
 from components import files, leases, processes, project
 from components.errors import AthanorError
+from pipelines import likeness
 from pipelines.door.talk import Given
 from pipelines.places import Held
 from pipelines.remote import bringing
@@ -34,8 +35,8 @@ HAND_IN_S = 20.0
 SCRATCH = ("checkpoints", "compress", "champion")
 
 
-def main(server: Server, given: Given, held: Held | None) -> None:
-    """Execute a step and hand in what it came to."""
+def main(server: Server, given: Given, held: Held | None, code: str) -> None:
+    """Execute a step and hand in what it came to; nothing where the source is no longer `code`."""
     os.setsid()
     work = AtWork(
         flow_run_id=given.flow_run_id,
@@ -45,6 +46,8 @@ def main(server: Server, given: Given, held: Held | None) -> None:
         key=given.key,
     )
     process.note(work)
+    if likeness.code() != code:
+        raise SystemExit(1)
     folder = project.home() / "work" / given.key
     with files.locked(lock(given.key)), leases.held():
         _enter(folder, given.place)
@@ -66,11 +69,9 @@ def delivered(server: Server, work: AtWork) -> bool:
         Away: the door does not answer.
     """
     key = work.key or ""
-    try:
+    with suppress(NotWanted):  # then nobody is to get it, and it is settled all the same
         if not bringing.hand_in(server, work.flow_run_id, key):
             return False
-    except NotWanted:
-        pass
     outcome = parcels.read(project.home() / "work" / key / "outcome.json", work.flow_run_id)
     if outcome is not None and outcome.state == "done":
         for scratch in SCRATCH:

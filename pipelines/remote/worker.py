@@ -10,16 +10,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from components import files, project
 from components.errors import AthanorError, UsageError
 from pipelines import child, likeness, places
 from pipelines.door.talk import Beat, Due, Given, Heard
-from pipelines.places import Held, Place
+from pipelines.places import Held
 from pipelines.remote import step
 from pipelines.remote.server import Away, Server
 from pipelines.workers import ends, inventory, process
+from pipelines.workers.inventory import Machine
 from pipelines.workers.process import AtWork
 
 LOOK_S = 0.5
@@ -31,13 +32,6 @@ PATIENCE_S = 30.0
 
 log = logging.getLogger(__name__)
 _context = multiprocessing.get_context("forkserver")
-
-
-class Machine(NamedTuple):
-    """What this worker has to give."""
-
-    name: str
-    places: tuple[Place, ...]
 
 
 class Worker:
@@ -107,7 +101,7 @@ class Worker:
             else:
                 ended.append(gone.flow_run_id)
         named = {each.flow_run_id for each in living} | self._delivering.keys()
-        own = inventory.of(self.machine.name, self.machine.places)
+        own = inventory.of(self.machine)
         beat = Beat(
             inventory=own.model_copy(update={"trouble": self._trouble}),
             at_work=tuple(sorted(named | self._forked())),
@@ -168,7 +162,9 @@ class Worker:
 
     def _fork(self, given: Given, held: Held) -> None:
         name = given.flow_run_id
-        made = _context.Process(target=step.main, args=(self.server, given, held), name=name)
+        made = _context.Process(
+            target=step.main, args=(self.server, given, held, self.code), name=name
+        )
         made.start()
         self._children[name] = made
 

@@ -6,7 +6,7 @@ import socket
 import sys
 
 from pipelines.workers import standing, worker
-from pipelines.workers.worker import Machine
+from pipelines.workers.inventory import Machine
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING)

@@ -1,6 +1,5 @@
 """A call to the worker of this home: there is something to do, look now."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from components import project
 def call() -> None:
     """Let the worker look at once; where there is none, nothing happens."""
     with suppress(OSError):
-        os.utime(_file()) if _file().exists() else _file().touch()
+        _file().touch()
 
 
 def number() -> int:

@@ -9,6 +9,7 @@ import traceback
 from typing import Any
 
 from components import processes, project
+from pipelines import likeness
 from pipelines.places import Held
 from pipelines.workers.process import AtWork, note
 
@@ -16,13 +17,19 @@ PRELOAD = ("prefect.main", "prefect.flow_engine", "pipelines.workers.flows")
 """Beside the libraries of the steps; none of them starts a thread or touches a device."""
 
 
-def main(flow_run_id: str, flow: str, held: Held | None) -> None:
-    """Execute a flow run of the table; its state in Prefect says how it ended."""
+def main(flow_run_id: str, flow: str, held: Held | None, code: str) -> None:
+    """Execute a flow run of the table; its state in Prefect says how it ended.
+
+    Where the source is no longer what this process was forked from (`code`), it ends at once and
+    is tried again: a key is made from the text, and the result must be too.
+    """
     os.setsid()
     devices = held.devices if held else ()
     names = held.names if held else ()
     mine = AtWork(flow_run_id=flow_run_id, flow=flow, owner=processes.this(), devices=devices)
     note(mine.model_copy(update={"places": names}))
+    if likeness.code() != code:
+        raise SystemExit(1)
     log = project.home() / "logs" / "worker.log"
     try:
         _run(flow_run_id, flow)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import NonNegativeInt
 
@@ -21,6 +22,13 @@ LIVES_S = 60.0
 
 FORGOTTEN_S = 600.0
 """A machine that restarts comes back: until then a step may wait for what it had."""
+
+
+class Machine(NamedTuple):
+    """What a worker has to give, for itself."""
+
+    name: str
+    places: tuple[Place, ...]
 
 
 class Inventory(Record):
@@ -49,8 +57,9 @@ class Told(Record):
         return self.silent_s < LIVES_S
 
 
-def of(name: str, given: Sequence[Place]) -> Inventory:
+def of(machine: Machine) -> Inventory:
     """The inventory of the worker that this process is."""
+    name, given = machine
     memory_gb = places.memory_gb("MemTotal")
     return Inventory(
         name=name,

@@ -1,7 +1,5 @@
 """How far a long step is, on the page of its run in Prefect."""
 
-import json
-import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from components import project
 from components.errors import ServiceUnreachable
 from components.records import Record
-from pipelines import api
+from pipelines import api, progress
 from pipelines.keys import Call
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ EVERY_S = 5.0
 AWAY_S = 60.0
 """After an answer that failed, nothing is shown for so long: no step waits for a page."""
 PATIENCE_S = 1.0
-TAIL_BYTES = 1 << 14
 
 
 def shown(elsewhere: "Elsewhere") -> "Elsewhere":
@@ -61,12 +58,12 @@ class Page:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + EVERY_S
-        if at := _progress(self._journal, self._begun):
+        if at := progress.last(self._journal, self._begun):
             self._show(100.0 * at["done"] / at["total"])
 
     def close(self) -> None:
         """The step is over; where it ended well, its last word was the whole."""
-        if self._artifact is not None and (at := _progress(self._journal, self._begun)):
+        if self._artifact is not None and (at := progress.last(self._journal, self._begun)):
             self._show(100.0 * at["done"] / at["total"])
 
     def _show(self, percent: float) -> None:
@@ -136,21 +133,3 @@ def tags() -> tuple[str, ...]:
         return ()
     own = [tag for tag in flow.flow_run.tags if tag.startswith(("config:", "data:"))]
     return (*own, f"run:{flow.flow_run.name}")
-
-
-def _progress(journal: Path, since: float) -> dict[str, Any]:
-    """The last progress that a journal's end tells, of this try."""
-    try:
-        with journal.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-            lines = file.read().split(b"\n")
-    except OSError:
-        return {}
-    for line in reversed(lines):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and entry.get("kind") == "progress":
-            return entry if entry["time"] >= since and entry["total"] else {}
-    return {}

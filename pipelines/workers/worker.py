@@ -7,23 +7,20 @@ server that is away costs nothing but time.
 
 import logging
 import multiprocessing
-import os
 import signal
 import threading
 import time
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from components import project
-from pipelines import child, outages, places, pools
+from pipelines import child, likeness, outages, places, pools
 from pipelines.deployments.gate import Gate
 from pipelines.deployments.looking import keep_looking
-from pipelines.places import Held, Place
+from pipelines.places import Held
 from pipelines.resources import Resources
 from pipelines.workers import calls, ends, forked, inventory, keeper, process, standing
+from pipelines.workers.inventory import Machine
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -32,20 +29,12 @@ if TYPE_CHECKING:
 LOOK_S = 1.0
 CALL_S = 0.05
 """How soon a call is heard: a run of this home need not wait for the next look."""
-CODE_S = 2.0
 HEARTBEAT_S = 10.0
 MOST_RUNS = 50
 """Runs wait more than they work: each costs a process and no device."""
 
 log = logging.getLogger(__name__)
 _context = multiprocessing.get_context("forkserver")
-
-
-class Machine(NamedTuple):
-    """What this worker has to give."""
-
-    name: str
-    places: tuple[Place, ...]
 
 
 class Worker:
@@ -57,7 +46,7 @@ class Worker:
         self.stopping = False
         self._children: dict[str, Any] = {}
         self._told = -HEARTBEAT_S
-        self._code, self._read = source_time(), time.monotonic()
+        self.code = likeness.code()
         self._away = False
         self._gate = Gate(client)
         self._flows: dict[UUID, str] = {}
@@ -68,7 +57,7 @@ class Worker:
         Code that was edited since the worker was started would run as it was: then somebody
         starts the worker again, which loses nothing.
         """
-        while not self.stopping and not self._old():
+        while not self.stopping and not likeness.edited(self.code):
             heard = calls.number()
             try:
                 self.look()
@@ -81,17 +70,12 @@ class Worker:
             while time.monotonic() < until and calls.number() == heard and not self.stopping:
                 time.sleep(CALL_S)
 
-    def _old(self) -> bool:
-        """Whether the project's code was edited since this process read it."""
-        if time.monotonic() - self._read < CODE_S:
-            return False
-        self._read = time.monotonic()
-        return source_time() != self._code
-
     def look(self) -> None:
         """Tell how what ended ended, stop what is to be stopped, start what can be started."""
         self._beat()
         ends.settle(self.client, self.machine.name)
+        if likeness.code() != self.code:
+            return  # what would be forked is the code as it was
         for kind, run in self._due():
             self._start(kind, run)
 
@@ -100,20 +84,16 @@ class Worker:
             return
         if standing.known(project.home()) is not None:
             keeper.ensure(project.home())
-        inventory.tell(project.home(), inventory.of(self.machine.name, self.machine.places))
+        inventory.tell(project.home(), inventory.of(self.machine))
         for pool in pools.ABOUT:
             self.client.send_worker_heartbeat(pool, self.machine.name, HEARTBEAT_S)
         self._told = time.monotonic()
 
     def _due(self) -> list[tuple[str, "FlowRun"]]:
         """Flow runs that may start now, the oldest of each pool first."""
-        before = datetime.now(UTC) + timedelta(seconds=0.5)
         found: list[tuple[str, FlowRun]] = []
         for pool, kind in ((pools.RUNS, "runs"), (pools.STEPS, "step")):
-            polled = self.client.get_scheduled_flow_runs_for_work_pool(
-                work_pool_name=pool, scheduled_before=before
-            )
-            due = sorted((each.flow_run for each in polled), key=_since)
+            due = pools.due(self.client, pool)
             if kind == "step":
                 found += [(kind, run) for run in due]
                 continue
@@ -157,7 +137,9 @@ class Worker:
         if self.client.set_flow_run_state(run.id, claim).status.value != "ACCEPT":
             return  # another worker was faster, or it was cancelled
         name = str(run.id)
-        child_process = _context.Process(target=forked.main, args=(name, kind, held), name=name)
+        child_process = _context.Process(
+            target=forked.main, args=(name, kind, held, self.code), name=name
+        )
         child_process.start()
         log.info("%s %s is process %s", kind, run.name, child_process.pid)
         self._children[name] = child_process
@@ -205,19 +187,3 @@ def run(machine: Machine) -> None:
         looking.start()
         worker.work()
         over.set()
-
-
-def source_time() -> float:
-    """When the project's code was edited last."""
-    newest = 0.0
-    for package in ("components", "pipelines"):
-        for folder, _, names in os.walk(Path(__file__).parents[2] / package):
-            for name in names:
-                if name.endswith(".py"):
-                    with suppress(OSError):
-                        newest = max(newest, os.stat(os.path.join(folder, name)).st_mtime)
-    return newest
-
-
-def _since(run: "FlowRun") -> datetime:
-    return run.expected_start_time or run.created or datetime.now(UTC)

@@ -47,8 +47,11 @@ def test_a_step_without_devices_wants_a_slot_and_the_machines_memory() -> None:
 
 
 def test_one_worker_that_can_is_enough_and_without_any_it_may_wait() -> None:
-    inventory.demand("finetune", Resources(gpus=2), [BARE, BOX])
-    inventory.demand("finetune", Resources(gpus=2), [])
+    wanted = Resources(gpus=2)
+    inventory.demand("finetune", wanted, [])
+    inventory.demand("finetune", wanted, [BARE, BOX])
+    with pytest.raises(ResourceError, match="no worker has 2 devices for finetune"):
+        inventory.demand("finetune", wanted, [BARE])
 
 
 def test_a_silent_worker_counts_until_it_is_forgotten(home: Path) -> None:
