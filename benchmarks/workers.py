@@ -1,15 +1,20 @@
 """What does a worker cost a step, does it ever share a device, and what survives a kill?
 
     python -m benchmarks.workers dispatch
+    python -m benchmarks.workers embedded
     python -m benchmarks.workers devices --rounds 100
     python -m benchmarks.workers kills --count 20 --seed 1
-    python -m benchmarks.workers queue --runs 50
+    python -m benchmarks.workers outage --seconds 180
+    python -m benchmarks.workers queue --runs 50 [--postgresql]
 
 Each works on the small project of the tests, with servers and a worker of its own; devices are
-made up, so no accelerator is needed. Every count is checked against the undisturbed run.
+made up, so no accelerator is needed. Every count is checked against the undisturbed run; exit
+code 1 where a promise did not hold.
 """
 
 import argparse
+import json
+import operator
 import os
 import random
 import signal
@@ -18,15 +23,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines import keys, runs, starting, templates
+from components import mlflow_store
+from pipelines import keys, places, runs, starting, templates
 from pipelines.runs import RunRecord
 from pipelines.workers import parcels, process, standing
-from tests.workers.house import House, opened
-from tests.workers.spans import Span, of_run, shared
+from tests.faults import quick
+from tests.faults.shipped import difference
+from tests.pipelines import small_project
+from tests.servers import postgres_server
+from tests.workers.house import ENDLESS, House, opened
+from tests.workers.spans import idle, of_run, shared
 
 
 class Kill(NamedTuple):
@@ -38,19 +48,40 @@ class Kill(NamedTuple):
     same: bool
     doubled: tuple[str, ...]
     seconds: float
+    freed_s: float
+    """Of a killed step: until its place was free, or another's."""
 
 
-def dispatch(house: House) -> None:
+def dispatch(house: House) -> int:
     """Seconds of each step on the worker, beyond what the step's own function took."""
     for number in range(3):
-        house.ended(house.submit(f"finetune.seed={number}")["run"])
+        house.ended(house.submit(f"finetune.seed={number}").run)
     ways = []
     for number in range(10, 16):
-        record = house.ended(house.submit(f"finetune.seed={number}")["run"])
+        record = house.ended(house.submit(f"finetune.seed={number}").run)
         ways += [way for step in record.last.steps if (way := _way(house, step)) is not None]
-    ways.sort()
-    late = ways[len(ways) * 9 // 10]
-    print(f"{len(ways)} steps: median {statistics.median(ways):.2f} s, 90 % {late:.2f} s")
+    return _told("steps on a worker", ways)
+
+
+def embedded(house: House) -> int:
+    """Seconds of each step of a run in one process, beyond those of the bare chain of functions."""
+    words = [word for each in quick.SETTINGS for word in ("--set", each)]
+    arguments = ("run", "configs/tiny.yaml", *words, "--here", "--json")
+    quick.warm()
+    ways: list[float] = []
+    for number in range(6):
+        bare = quick.run(house.home.with_name(f"bare-{number}"), "end").said["seconds"]
+        home = house.home.with_name(f"run-{number}")
+        said = small_project.athanor(house.project, home, arguments)
+        steps = {each["name"]: each["seconds"] for each in said.json["steps"]}
+        ways += [steps[name] - bare[name] for name in steps.keys() & bare.keys()]
+    return _told("steps in one process", ways)
+
+
+def _told(what: str, ways: Sequence[float]) -> int:
+    late = sorted(ways)[len(ways) * 9 // 10]
+    print(f"{len(ways)} {what}: median {statistics.median(ways):.2f} s, 90 % {late:.2f} s")
+    return 0
 
 
 def _way(house: House, step: runs.StepRecord) -> float | None:
@@ -62,12 +93,12 @@ def _way(house: House, step: runs.StepRecord) -> float | None:
     return None if outcome.seconds is None else step.seconds - outcome.seconds
 
 
-def devices(house: House, rounds: int) -> None:
-    """Four runs on two devices: pairs of steps that had one device at one time."""
-    bad = 0
+def devices(house: House, rounds: int) -> int:
+    """Four runs on two devices: pairs that had one device at one time, and devices left idle."""
+    bad, pauses = 0, []
     for number in range(rounds):
         rng = random.Random(number)
-        epochs = [rng.randint(1, 12) for _ in range(4)]
+        epochs = [rng.randint(1, 40) for _ in range(4)]
         asked = [
             house.submit(
                 "resources.finetune.gpus=1",
@@ -76,15 +107,24 @@ def devices(house: House, rounds: int) -> None:
             )
             for at, n in enumerate(epochs)
         ]
-        spans: list[Span] = [
-            of_run(house.home, house.ended(one["run"]), "finetune") for one in asked
-        ]
+        records = [house.ended(one.run) for one in asked]
+        spans = [of_run(house.home, record, "finetune") for record in records]
         bad += len(shared(spans))
+        pauses += idle(spans)
         used = len({span.device for span in spans})
+        longest = max(pauses, default=0.0)
         print(
-            f"round {number + 1}: {len(spans)} steps on {used} devices, shared so far {bad}",
+            f"round {number + 1}: {len(spans)} steps on {used} devices, shared so far {bad}, "
+            f"idle while a step waited: longest {longest:.2f} s",
             flush=True,
         )
+    late = sorted(pauses)[len(pauses) * 99 // 100]
+    print(
+        f"{rounds} rounds: {bad} pairs shared a device; idle while a step waited, way to the "
+        f"device included: {len(pauses)} times, median {statistics.median(pauses):.2f} s, "
+        f"99 % {late:.2f} s, longest {max(pauses):.2f} s"
+    )
+    return int(bad > 0)
 
 
 KILLED: dict[str, Callable[[House], Sequence[int]]] = {
@@ -96,9 +136,9 @@ KILLED: dict[str, Callable[[House], Sequence[int]]] = {
 }
 
 
-def kills(house: House, count: int, seed: int) -> None:
+def kills(house: House, count: int, seed: int) -> int:
     """Kill each part of the house at random moments of a run, `count` times each."""
-    plain = house.ended(house.submit("finetune.seed=1", "finetune.budget.epochs=20")["run"])
+    plain = house.ended(house.submit("finetune.seed=1", "finetune.budget.epochs=20").run)
     seconds = sum(step.seconds or 0 for step in plain.last.steps)
     digest = _weights(plain)
     done: list[Kill] = []
@@ -108,10 +148,17 @@ def kills(house: House, count: int, seed: int) -> None:
                 _kill(house, what, random.Random(f"{seed} {number} {what}"), (seconds, digest))
             )
             print(f"{len(done):4} {done[-1]}", flush=True)
+    good = 0
     for what in KILLED:
         mine = [each for each in done if each.what == what]
         same = sum(each.same and not each.doubled for each in mine)
-        print(f"{what:8} {len(mine)} kills, {same} ended well: same weights, no step done twice")
+        freed = max(each.freed_s for each in mine)
+        good += same
+        print(
+            f"{what:8} {len(mine)} kills, {same} ended well: same weights, no step done twice; "
+            f"places free after at most {freed:.1f} s"
+        )
+    return int(good < len(done))
 
 
 def _kill(house: House, what: str, rng: random.Random, plain: tuple[float, str]) -> Kill:
@@ -121,7 +168,7 @@ def _kill(house: House, what: str, rng: random.Random, plain: tuple[float, str])
     for key in (house.home / "cache").glob("*") if (house.home / "cache").is_dir() else ():
         key.unlink()  # else nothing is left to execute
     begun = time.monotonic()
-    run = house.submit(*words)["run"]
+    run = house.submit(*words).run
     while not any(each.flow == "run" and not each.dead for each in process.at_work()):
         time.sleep(0.05)
     after_s = rng.uniform(0, seconds)
@@ -132,21 +179,76 @@ def _kill(house: House, what: str, rng: random.Random, plain: tuple[float, str])
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    freed_s = _freed_s(house) if what == "step" else 0.0
     record = house.ended(run, 600)
     names = [s.name for at in record.attempts for s in at.steps if s.state == "executed"]
     doubled = tuple(sorted({name for name in names if names.count(name) > 1}))
     same = record.state == "completed" and _weights(record) == digest
     took_s = round(time.monotonic() - begun, 1)
-    return Kill(what, round(after_s, 1), len(record.attempts), same, doubled, took_s)
+    return Kill(what, round(after_s, 1), len(record.attempts), same, doubled, took_s, freed_s)
 
 
-def queue(house: House, count: int) -> None:
+def _freed_s(house: House) -> float:
+    """Seconds until each place is free, or held by a step that lives."""
+    worker = standing.running(house.home)
+    wanted = standing.of(worker.wanted) if worker else ()
+    begun = time.monotonic()
+    while time.monotonic() - begun < 120:
+        living = {name for one in process.at_work() if not one.dead for name in one.places}
+        free = {each.name for each in places.free(wanted)}
+        if all(each.name in living | free for each in wanted):
+            break
+        time.sleep(0.05)
+    return round(time.monotonic() - begun, 2)
+
+
+def outage(house: House, seconds: float) -> int:
+    """Both servers frozen while a worker trains: steps go on, each metric arrives once."""
+    run = house.submit("finetune.seed=3", *ENDLESS).run
+    house.at(run, "finetune")
+    key = next(step.key for step in runs.find(run).last.steps if step.name == "finetune")
+    journal = house.home / "work" / str(key) / "journal.jsonl"
+    while len(_times(journal)) < 10:
+        time.sleep(0.1)
+    pids = [*starting.marked(house.home, "prefect"), *starting.marked(house.home, "mlflow")]
+    begun = time.time()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    during = [at for at in _times(journal) if begun <= at <= begun + seconds]
+    pause = max(map(operator.sub, during[1:], during), default=seconds)
+    stopped = small_project.athanor(house.project, house.home, ("cancel", run))
+    synced = small_project.athanor(house.project, house.home, ("sync", "--timeout", "300"))
+    client = mlflow_store.client()
+    experiment = client.get_experiment_by_name("tiny").experiment_id
+    found = client.search_runs([experiment], "tags.`athanor.stage` = 'finetune'")
+    points = difference(journal, client, found[0].info.run_id)
+    print(
+        f"{seconds:.0f} s without servers: {len(during)} lines in the journal, longest pause "
+        f"{pause:.1f} s; {points.points} points, {len(points.lost)} lost, {len(points.doubled)} "
+        f"doubled, {len(points.strange)} strange; cancel {stopped.code}, sync {synced.code}, "
+        f"training runs in MLflow {len(found)}"
+    )
+    return int(pause > 10 or not points.none or len(found) != 1)
+
+
+def _times(journal: Path) -> list[float]:
+    try:
+        return [json.loads(line)["time"] for line in journal.read_bytes().splitlines()]
+    except (OSError, ValueError):
+        return []
+
+
+def queue(house: House, count: int) -> int:
     """Many runs at once: all end."""
     begun = time.monotonic()
     asked = [house.submit(f"finetune.seed={number}") for number in range(count)]
-    ended = [house.ended(one["run"], 3600) for one in asked]
+    ended = [house.ended(one.run, 3600) for one in asked]
     good = sum(record.state in runs.FINISHED for record in ended)
     print(f"{good} of {count} runs ended in {time.monotonic() - begun:.0f} s")
+    return int(good < count)
 
 
 def _at_work(flow: str) -> list[int]:
@@ -163,26 +265,34 @@ def _weights(record: RunRecord) -> str:
     return found.digest if found else "gone"
 
 
-def main(words: Sequence[str]) -> None:
+def main(words: Sequence[str]) -> int:
     """The command line."""
+    kinds: dict[str, Callable[[House], int]] = {
+        "dispatch": dispatch,
+        "embedded": embedded,
+        "devices": lambda house: devices(house, options.rounds),
+        "kills": lambda house: kills(house, options.count, options.seed),
+        "outage": lambda house: outage(house, options.seconds),
+        "queue": lambda house: queue(house, options.runs),
+    }
     parser = argparse.ArgumentParser(prog="python -m benchmarks.workers")
-    parser.add_argument("what", choices=("dispatch", "devices", "kills", "queue"))
+    parser.add_argument("what", choices=kinds)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--postgresql", action="store_true", help="one of this machine")
     options = parser.parse_args(words)
     templates.build(templates.folder())
-    with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as house:
-        if options.what == "dispatch":
-            dispatch(house)
-        elif options.what == "devices":
-            devices(house, options.rounds)
-        elif options.what == "kills":
-            kills(house, options.count, options.seed)
-        else:
-            queue(house, options.runs)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        server = None
+        if options.postgresql:
+            server = stack.enter_context(postgres_server.running(postgres_server.system()))
+        house = stack.enter_context(opened(Path(folder), records=server))
+        return kinds[options.what](house)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -415,7 +415,8 @@ def _study(_finished: Finished, _path: str) -> int:
     from components import study
 
     def work() -> list[str]:
-        with study.opened("damage", {}, 0, "maximize", study.no_pruner()) as one:
+        plan = study.Plan("damage", {}, 0, "maximize", study.no_pruner())
+        with study.opened(plan) as one:
             return [str(trial) for trial in one.trials]
 
     return _caught(work)

@@ -134,3 +134,4 @@ def test_the_undamaged_project_passes(
     for words in (["data", "verify"], ["verify", "tiny@champion"], ["plan", "configs/tiny.yaml"]):
         assert cli.run(words) == 0, capfd.readouterr().err
     assert "21 cached, 0 to run" in capfd.readouterr().out
+    finished.learn(*sorted(damage.COMMANDS.keys() - {"use", "engine"}))

@@ -12,18 +12,24 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pipelines import devices, places, runs, servers
+from pipelines import database, devices, places, runs, servers
+from pipelines.config import load_run
 from pipelines.places import Held, Place
 from pipelines.resources import Resources
-from pipelines.runs import RunRecord
-from pipelines.workers import process, standing, upkeep
+from pipelines.running import Asked
+from pipelines.runs import RunRecord, Wishes
+from pipelines.workers import process, standing, submission, upkeep
+from pipelines.workers.submission import Submission
 from tests.pipelines import small_project
+from tests.servers import postgres_server
 from tests.servers.conftest import ports
+from tests.servers.postgres_server import Server
 
 SHORT = ("pretrain=null", "search=null", "compress=[[]]", "baselines=[majority]")
 """Few steps: what is tried here is where they work, not what they do."""
 
 
+ENDLESS = ("finetune.budget.epochs=1000000", "finetune.budget.checkpoint_steps=1000000")
 PATIENCE_S = 240.0
 
 
@@ -80,19 +86,12 @@ class House(NamedTuple):
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.strip().splitlines()[-1])
 
-    def submit(self, *assignments: str) -> dict[str, str]:
-        """Ask for a run of the small config: its id and its flow run's."""
-        return self.asks(
-            "from pathlib import Path\n"
-            "from pipelines.config import load_run\n"
-            "from pipelines.running import Asked\n"
-            "from pipelines.runs import Wishes\n"
-            "from pipelines.workers import submission\n"
-            "file = Path('configs/tiny.yaml')\n"
-            "asked = Asked(load_run(file, words), Wishes(assignments=words), file)\n"
-            "print(submission.submit(asked).model_dump_json())",
-            words=(*SHORT, *assignments),
-        )
+    def submit(self, *assignments: str) -> Submission:
+        """Ask for a run of the small config, as `athanor run --detach` does."""
+        words = (*SHORT, *assignments)
+        file = self.project / "configs/tiny.yaml"
+        asked = Asked(load_run(file, words), Wishes(assignments=words), file)
+        return submission.submit(asked)
 
     def queued(self, step: str) -> list[dict[str, Any]]:
         """What status says of the steps of this name that wait for a place."""
@@ -122,8 +121,13 @@ class House(NamedTuple):
 
 
 @contextmanager
-def opened(folder: Path, slots: int = 2, count: int = 2) -> Iterator[House]:
-    """The house in a folder, stopped at the end; this process lives in its home meanwhile."""
+def opened(
+    folder: Path, slots: int = 2, count: int = 2, records: Server | None = None
+) -> Iterator[House]:
+    """The house in a folder, stopped at the end; this process lives in its home meanwhile.
+
+    Its records lie in its own files, or on this PostgreSQL.
+    """
     project, home = small_project.write(folder / "project"), folder / "home"
     made = [
         {"name": str(n), "uuid": f"made-up-{os.getpid()}-{n}", "memory_gb": 8.0}
@@ -136,6 +140,10 @@ def opened(folder: Path, slots: int = 2, count: int = 2) -> Iterator[House]:
         patch.setenv(devices.INVENTORY, str(folder / "devices.json"))
         patch.chdir(project)
         home.mkdir()
+        if records is not None:
+            patch.setenv("PGUSER", postgres_server.USER)
+            patch.setenv("PGPASSWORD", postgres_server.PASSWORD)
+            database.use(records.name, print)
         try:
             servers.up(home, dict(zip(("mlflow", "prefect"), ports(), strict=True)))
             upkeep.up(home, standing.Wanted(slots=slots, devices=devices.inventory()))

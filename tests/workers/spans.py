@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from pipelines.runs import RunRecord
 class Span(NamedTuple):
     """A step's time on a device, in seconds since 1970."""
 
+    wanted: float
+    """When its run asked for it."""
     device: str
     begin: float
     end: float
@@ -19,12 +22,13 @@ class Span(NamedTuple):
 
 def of_run(home: Path, record: RunRecord, step: str) -> Span:
     """The span of a run's step that had one device."""
-    key = next(one.key for one in record.last.steps if one.name == step)
-    journal = home / "work" / str(key) / "journal.jsonl"
+    asked = next(one for one in record.last.steps if one.name == step)
+    journal = home / "work" / str(asked.key) / "journal.jsonl"
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     told = next(line["values"] for line in lines if line["kind"] == "params")
     (device,) = told["devices"]
-    return Span(device, lines[0]["time"], lines[-1]["time"])
+    wanted = datetime.fromisoformat(asked.begun).timestamp()
+    return Span(wanted, device, lines[0]["time"], lines[-1]["time"])
 
 
 def shared(spans: Sequence[Span]) -> list[tuple[Span, Span]]:
@@ -34,3 +38,12 @@ def shared(spans: Sequence[Span]) -> list[tuple[Span, Span]]:
         for one, other in combinations(spans, 2)
         if one.device == other.device and one.begin < other.end and other.begin < one.end
     ]
+
+
+def idle(spans: Sequence[Span]) -> list[float]:
+    """Seconds of each span's device from when it was free and wanted to when it was at work."""
+    found = []
+    for one in spans:
+        before = [each.end for each in spans if each.device == one.device and each.end <= one.begin]
+        found.append(one.begin - max([one.wanted, *before]))
+    return found

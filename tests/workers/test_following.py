@@ -16,11 +16,9 @@ from pipelines import places, runs
 from pipelines.workers import process, standing
 from tests.pipelines import small_project
 from tests.pipelines.small_project import Said
-from tests.workers.house import PATIENCE_S, SHORT, House, all_held, until
+from tests.workers.house import ENDLESS, PATIENCE_S, SHORT, House, all_held, until
 
 pytestmark = pytest.mark.slow
-
-ENDLESS = ("finetune.budget.epochs=1000000", "finetune.budget.checkpoint_steps=1000000")
 
 
 @pytest.fixture(autouse=True)

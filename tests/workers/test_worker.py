@@ -32,7 +32,7 @@ def finetuned(record: runs.RunRecord) -> str:
 def test_a_run_on_a_worker_is_the_run_of_one_process(house: House, tmp_path: Path) -> None:
     """Its steps are runs of their own under it, and the weights are the same to the bit."""
     asked = house.submit("finetune.seed=5")
-    record = house.ended(asked["run"])
+    record = house.ended(asked.run)
     assert record.state == "completed"
     children = house.asks(
         "from prefect.client.orchestration import get_client\n"
@@ -41,7 +41,7 @@ def test_a_run_on_a_worker_is_the_run_of_one_process(house: House, tmp_path: Pat
         "    parents = FlowRunFilter(parent_flow_run_id={'any_': [flow_run]})\n"
         "    found = client.read_flow_runs(flow_run_filter=parents)\n"
         "    print(json.dumps({run.name: run.state_type for run in found}))",
-        flow_run=asked["flow_run_id"],
+        flow_run=asked.flow_run_id,
     )
     dispatched = {step.name for step in record.last.steps} & children.keys()
     assert {"validate-words", "prepare", "finetune", "compress-fp32"} <= dispatched
@@ -74,7 +74,7 @@ def stored_in(home: Path, key: str) -> str:
 def test_killed_step_parent_and_worker_the_run_ends_by_itself(house: House) -> None:
     """Each is killed once with -9; no step is executed twice to its end."""
     asked = house.submit("finetune.seed=6", "finetune.budget.epochs=40")
-    run = asked["run"]
+    run = asked.run
     house.at(run, "finetune")
     for flow in ("step", "run"):
         for one in process.at_work():
@@ -100,7 +100,7 @@ def test_steps_of_two_runs_never_share_a_device(house: House) -> None:
     with all_held(places.of(worker.wanted.devices)):
         asked = [house.submit(f"finetune.seed={seed}", *words) for seed in (7, 8, 9)]
         until(lambda: len(house.queued("finetune")) == 3, "all three wait for a device")
-    spans = [of_run(house.home, house.ended(one["run"]), "finetune") for one in asked]
+    spans = [of_run(house.home, house.ended(one.run), "finetune") for one in asked]
     assert {span.device for span in spans} == {"0", "1"}
     assert shared(spans) == []
     assert shared([*spans, spans[0]._replace(begin=spans[0].begin + 0.01)]), "it would be seen"
