@@ -42,14 +42,72 @@ class Closure(Record):
     """`module:name` of code that could not be resolved, so that its whole module counts."""
 
 
-class Module(NamedTuple):
+Target = tuple[str, str | None]
+"""A module and one of its attributes; None for the module itself."""
+
+
+class Mentions(NamedTuple):
+    """What the text of a symbol says, whoever reaches it."""
+
+    digest: str
+    attributes: frozenset[str]
+    imported: frozenset[tuple[Target, tuple[str, ...]]]
+    """Imported names, and the attributes that are read from each."""
+    own: frozenset[str]
+    """Symbols of the same module."""
+    texts: frozenset[str]
+    """Strings that may name a file."""
+    computed: bool
+    """Whether a call cannot be resolved."""
+
+
+class Module:
     """One source file, read but not run."""
 
-    name: str
-    folder: Path
-    symbols: dict[str, list[ast.stmt]]
-    imports: dict[str, tuple[str, str | None]]
-    """Local name -> (module, attribute or None for the module itself)."""
+    def __init__(self, name: str, folder: Path, text: str) -> None:
+        self.name, self.folder = name, folder
+        self.symbols: dict[str, list[ast.stmt]] = {}
+        self.imports: dict[str, Target] = {}
+        """By local name."""
+        self._mentions: dict[str, Mentions] = {}
+        for statement in _flat(ast.parse(text).body):
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                self.imports.update(_imports(statement, name, folder))
+                continue
+            for defined in _defines(statement) or (BODY,):
+                if defined != BODY or not _is_text(statement):
+                    self.symbols.setdefault(defined, []).append(statement)
+
+    def mentions(self, symbol: str) -> Mentions:
+        """What a symbol's text says; worked out once."""
+        if symbol not in self._mentions:
+            self._mentions[symbol] = self._said(self.symbols[symbol])
+        return self._mentions[symbol]
+
+    def _said(self, nodes: list[ast.stmt]) -> Mentions:
+        attributes: set[str] = set()
+        imported: set[tuple[Target, tuple[str, ...]]] = set()
+        own: set[str] = set()
+        texts: set[str] = set()
+        computed = False
+        for node in nodes:
+            local = dict(_imports(node, self.name, self.folder))
+            for part in _executed(node):
+                if isinstance(part, ast.Attribute | ast.Name):
+                    if isinstance(part, ast.Attribute):
+                        attributes.add(part.attr)
+                    base, *tail = _chain(part) or [""]
+                    if target := local.get(base) or self.imports.get(base):
+                        imported.add((target, tuple(tail)))
+                    elif base in self.symbols:
+                        own.add(base)
+                elif isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    if _may_name_a_file(part.value):
+                        texts.add(part.value)
+                elif isinstance(part, ast.Call) and _computed(part):
+                    computed = True
+        sets = map(frozenset, (attributes, imported, own, texts))
+        return Mentions(_digest(nodes), *sets, computed)
 
 
 def closure(
@@ -143,10 +201,21 @@ class _Walk:
             elif self.module(f"{module_name}.{symbol}") is not None:
                 self._import(f"{module_name}.{symbol}")
             return
-        nodes = module.symbols[symbol]
-        self.found[key] = _digest(nodes)
-        for node in nodes:
-            self._mentions(module, node, key)
+        self._take(module, symbol)
+
+    def _take(self, module: Module, symbol: str) -> None:
+        """A symbol and all that its text mentions."""
+        key, said = f"{module.name}:{symbol}", module.mentions(symbol)
+        self.found[key] = said.digest
+        self.attributes |= said.attributes
+        for target, tail in said.imported:
+            self._follow(target, tail)
+        for name in said.own:
+            self.reach(module.name, name)
+        for text in said.texts:
+            self._data_file(module, text)
+        if said.computed:
+            self._unresolved(module, key)
 
     def _import(self, module_name: str) -> None:
         """Importing a module runs its body and those of the packages above it."""
@@ -156,11 +225,9 @@ class _Walk:
             module = self.module(name)
             key = f"{name}:{BODY}"
             if module is not None and BODY in module.symbols and key not in self.found:
-                self.found[key] = _digest(module.symbols[BODY])
-                for node in module.symbols[BODY]:
-                    self._mentions(module, node, key)
+                self._take(module, BODY)
 
-    def _follow(self, target: tuple[str, str | None], tail: tuple[str, ...] = ()) -> None:
+    def _follow(self, target: Target, tail: tuple[str, ...] = ()) -> None:
         """Resolve an imported name and the attributes read from it."""
         module_name, attribute = target
         path = ((attribute,) if attribute else ()) + tail
@@ -177,22 +244,6 @@ class _Walk:
         else:
             self._import(module_name)
 
-    def _mentions(self, module: Module, node: ast.stmt, key: str) -> None:
-        local = dict(_imports(node, module.name, module.folder))
-        for part in _executed(node):
-            if isinstance(part, ast.Attribute | ast.Name):
-                if isinstance(part, ast.Attribute):
-                    self.attributes.add(part.attr)
-                base, *tail = _chain(part) or [""]
-                if target := local.get(base) or module.imports.get(base):
-                    self._follow(target, tuple(tail))
-                elif base in module.symbols:
-                    self.reach(module.name, base)
-            elif isinstance(part, ast.Constant) and isinstance(part.value, str):
-                self._data_file(module, part.value)
-            elif isinstance(part, ast.Call) and _computed(part):
-                self._unresolved(module, key)
-
     def _unresolved(self, module: Module, key: str) -> None:
         if module.name not in CONFIGURED and key not in self.opaque:
             self.opaque.add(key)
@@ -200,8 +251,6 @@ class _Walk:
 
     def _data_file(self, module: Module, text: str) -> None:
         """A string that names a file beside the module makes that file count."""
-        if "." not in text or len(text) > 100 or "\n" in text or "\0" in text:
-            return
         path = module.folder / text
         if path.is_file() and path.resolve().is_relative_to(self.root):
             name = f"{module.name}:{text}"
@@ -217,16 +266,11 @@ def _module(root: Path, name: str, reading: int) -> Module | None:
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     if not file.is_file():
         return None
-    symbols: dict[str, list[ast.stmt]] = {}
-    imports: dict[str, tuple[str, str | None]] = {}
-    for statement in _flat(ast.parse(file.read_text()).body):
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            imports.update(_imports(statement, name, file.parent))
-            continue
-        for defined in _defines(statement) or (BODY,):
-            if defined != BODY or not _is_text(statement):
-                symbols.setdefault(defined, []).append(statement)
-    return Module(name, file.parent, symbols, imports)
+    return _parsed(name, file.parent, file.read_text())
+
+
+_parsed = cache(Module)
+"""A text that stands there again, in whatever reading, is the module that it was."""
 
 
 def _flat(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -256,9 +300,7 @@ def _defines(statement: ast.stmt) -> tuple[str, ...]:
     return tuple(n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name))
 
 
-def _imports(
-    node: ast.stmt, module: str, folder: Path
-) -> Iterator[tuple[str, tuple[str, str | None]]]:
+def _imports(node: ast.stmt, module: str, folder: Path) -> Iterator[tuple[str, Target]]:
     """Names that the import statements inside a node bind, and what they stand for."""
     is_package = folder.name == module.rpartition(".")[2]
     for part in ast.walk(node):
@@ -297,6 +339,10 @@ def _executed(node: ast.AST) -> Iterator[ast.AST]:
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST) and not is_note:
                     waiting.append((child, inside or is_function))
+
+
+def _may_name_a_file(text: str) -> bool:
+    return "." in text and len(text) <= 100 and "\n" not in text and "\0" not in text
 
 
 def _computed(call: ast.Call) -> bool:

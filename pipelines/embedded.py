@@ -271,6 +271,7 @@ def serve(options: dict[str, Any]) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
+    _lock_at_begin()
     application = create_app(final=True)
     gc.freeze()
     threading.Thread(target=_collect_garbage, daemon=True).start()
@@ -284,6 +285,24 @@ def serve(options: dict[str, Any]) -> None:
         waiting.start()
     server.run(sockets=[listening])
     os._exit(0)  # background threads of Prefect's services must not keep the database
+
+
+def _lock_at_begin() -> None:
+    """Let every transaction on SQLite take the lock for writing when it begins.
+
+    Prefect begins most of them as readers. Where another one has written before such a reader
+    writes, SQLite refuses at once, the server answers 503, and the client comes again after 2, 4, 8
+    and more seconds: four runs at once met 62 refusals in two minutes (Prefect 3.8.8). It takes the
+    lock early itself where that was noticed upstream (`mark_deployments_ready`).
+    """
+    from prefect.server.database.configurations import AioSqliteConfiguration
+
+    begin = AioSqliteConfiguration.begin_transaction
+
+    def locked(database: Any, session: Any, with_for_update: bool = True) -> Any:
+        return begin(database, session, with_for_update=True)
+
+    AioSqliteConfiguration.begin_transaction = locked  # type: ignore[method-assign]
 
 
 def _collect_garbage() -> None:

@@ -41,6 +41,16 @@ def ensure(client: "SyncPrefectClient") -> dict[str, UUID]:
     return {"run": _deployment(client, "run", RUNS), "step": _deployment(client, "step", STEPS)}
 
 
+def deployed(client: "SyncPrefectClient", flow: str) -> UUID:
+    """Id of the deployment of a flow, which is only made, with all the others, where it lacks."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        return client.read_deployment_by_name(f"{flow}/{NAME}").id
+    except ObjectNotFound:
+        return ensure(client)[flow]
+
+
 def due(client: "SyncPrefectClient", pool: str) -> list["FlowRun"]:
     """Flow runs of a pool that may start now, the oldest first."""
     soon = datetime.now(UTC) + timedelta(seconds=0.5)

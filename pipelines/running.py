@@ -129,9 +129,10 @@ def execute(asked: Asked, work: Work | None = None) -> Report:
             )
             if work is not None:
                 return work(asked, shown, begun)
-            from pipelines import child
+            if asked.elsewhere is None:
+                from pipelines import child
 
-            child.warm(any(name.startswith("validate-") for name in to_run))
+                child.warm(any(name.startswith("validate-") for name in to_run))
             return _executed(asked, shown, begun)
         steps = tuple(
             Step(name=o.name, state="cached", reason="; ".join(o.reasons[:1]), seconds=0.0)

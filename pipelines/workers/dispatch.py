@@ -152,7 +152,7 @@ def _deployment(api: str) -> UUID:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        return pools.ensure(client)["step"]
+        return pools.deployed(client, "step")
 
 
 def _task_run(client: "SyncPrefectClient") -> UUID | None:
