@@ -140,7 +140,7 @@ def meaning(error: BaseException, there: Address | None = None) -> AthanorError 
 def _told(error: BaseException, there: Address | None) -> AthanorError:
     """boto3's words as ours."""
     shown = there.shown if there else "the bucket"
-    said = " ".join(str(error).split())[:200]
+    said = re.sub(r': "https?://\S+"', "", " ".join(str(error).split()))[:200]
     answer: dict[str, Any] = getattr(error, "response", {})
     code = str(answer.get("Error", {}).get("Code", ""))
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -149,7 +149,10 @@ def _told(error: BaseException, there: Address | None) -> AthanorError:
     if code == "NoSuchKey" or status == 404:
         return IntegrityError(f"a file is gone from {shown}: {said}", "restore it from a copy")
     if status in (400, 401, 403) or re.search("Credential|Profile", type(error).__name__):
-        return ServiceUnreachable(f"{shown} does not let us in: {said}", f"give it keys: {KEYS}")
+        return ServiceUnreachable(
+            f"{shown} does not let us in: {said}",
+            f"name keys that may list, get and put there: {KEYS}",
+        )
     return ServiceUnreachable(
         f"{shown} does not answer: {said}",
         f"start it, or name where it is in {bucket.ENDPOINT}: {AGAIN}",

@@ -296,5 +296,6 @@ def _now_ms() -> int:
 
 
 def _first(error: Exception) -> str:
-    text = str(asking.meaning(error) or error).strip()
+    told = asking.meaning(error)
+    text = (told.message if told else str(error)).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__

@@ -1,7 +1,5 @@
-"""`--artifacts`: files go to a bucket, no key is kept anywhere, and one line per trouble."""
+"""`--artifacts`: a place in a bucket, no key kept anywhere, and one line per trouble."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,46 +10,9 @@ from components.errors import IntegrityError, ResourceError, ServiceUnreachable,
 from pipelines import bucket as artifacts
 from pipelines import doctor, servers, status
 from tests.registry import stores
-from tests.servers import s3_server
-from tests.servers.s3_server import BUCKET, KEYS, Server
+from tests.servers.artifacts.s3_server import BUCKET, KEYS, PLACE, Server
 
-PLACE = f"s3://{BUCKET}/house"
 AWAY = "http://127.0.0.1:1"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with s3_server.running() as running:
-        yield running
-
-
-@pytest.fixture(autouse=True)
-def keys(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No developer's keys or profiles; nobody is asked for a machine's role."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in {
-        **KEYS,
-        "HOME": str(tmp_path),
-        "AWS_CONFIG_FILE": str(tmp_path / "config"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_MAX_ATTEMPTS": "1",
-        "AWS_RETRY_MODE": "standard",
-        bucket.ENDPOINT: server.url,
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    if BUCKET not in {each["Name"] for each in server.client.list_buckets()["Buckets"]}:
-        server.client.create_bucket(Bucket=BUCKET)
-
-
-@pytest.fixture
-def fresh(keys: None) -> Iterator[None]:
-    """No client that read its keys before; those of this test are nobody else's."""
-    asking.client.cache_clear()
-    yield
-    asking.client.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +34,7 @@ def test_an_endpoint_with_keys_in_it_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_bucket_that_does_not_exist_is_named(home: Path) -> None:
-    with pytest.raises(UsageError, match="there is no bucket for s3://absent/p.*make it"):
+    with pytest.raises(UsageError, match=r"there is no bucket for s3://absent/p.*make it"):
         artifacts.use("s3://absent/p", str)
     assert not (home / bucket.NOTE).exists()
 
@@ -115,7 +76,7 @@ def test_without_the_library_the_command_that_installs_it_is_said(
     fresh: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(asking, "find_spec", lambda _name: None)
-    with pytest.raises(ResourceError, match="boto3 is not installed.*pip install"):
+    with pytest.raises(ResourceError, match=r"boto3 is not installed.*pip install"):
         artifacts.use(PLACE, str)
     bucket.remember(bucket.parsed(PLACE))
     with pytest.raises(ResourceError, match="boto3 is not installed"):
@@ -127,7 +88,7 @@ def test_the_home_remembers_the_place_and_no_key(server: Server, home: Path) -> 
     artifacts.use(f"{PLACE}/", said.append)
     assert bucket.address() == bucket.Address(name=BUCKET, prefix="house", endpoint=server.url)
     assert (home / bucket.NOTE).stat().st_mode & 0o777 == 0o600
-    assert f"house/{asking.MARK}" in server.keys()
+    assert f"house/{asking.MARK}" in server.objects()
     environment = servers.environment(home)
     assert environment[bucket.ENDPOINT] == server.url
     for text in (*said, *environment.values(), (home / bucket.NOTE).read_text()):
@@ -137,7 +98,7 @@ def test_the_home_remembers_the_place_and_no_key(server: Server, home: Path) -> 
 def test_a_note_that_is_damaged_is_found(home: Path) -> None:
     artifacts.use(PLACE, str)
     (home / bucket.NOTE).write_text("{}")
-    with pytest.raises(IntegrityError, match="artifacts.json is damaged.*athanor up --artifacts"):
+    with pytest.raises(IntegrityError, match=r"artifacts.json is damaged.*athanor up"):
         bucket.address()
 
 

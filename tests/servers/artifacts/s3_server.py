@@ -1,4 +1,4 @@
-"""An S3 for tests: moto's server on 127.0.0.1, which can be away for a while and keeps its files."""
+"""An S3 for tests: moto's server on 127.0.0.1, which can be away for a while."""
 
 import logging
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from components.bucket import asking
 
 KEYS = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "nothing-secret"}
 BUCKET = "models"
+PLACE = f"s3://{BUCKET}/house"
 
 
 class Server:
@@ -35,10 +36,16 @@ class Server:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
-    def keys(self) -> list[str]:
-        """Every object of the bucket."""
+    def objects(self) -> list[str]:
+        """Key of every object of the bucket."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
         return [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+
+    def damage(self, key: str) -> None:
+        """Change the last byte of an object."""
+        found = self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        changed = found[:-1] + bytes([found[-1] ^ 1])
+        self.client.put_object(Bucket=BUCKET, Key=key, Body=changed)
 
     @property
     def client(self) -> Any:
@@ -48,7 +55,7 @@ class Server:
 
 @contextmanager
 def running() -> Iterator[Server]:
-    """A server without a bucket."""
+    """A server without a bucket, from now to the end of the block."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = Server()
     try:
