@@ -63,8 +63,10 @@ def examine(there: Address) -> None:
         raise meaning(error, there) or error from None
 
 
-def download(uri: str, folder: Path) -> None:
+def download(uri: str, folder: Path, without: str = "") -> None:
     """The object at an address as a file, or every one below it as files in a folder.
+
+    What lies below `without` is left out.
 
     Raises:
         As `meaning`; IntegrityError: there is none, or one would lie outside of the folder.
@@ -76,6 +78,8 @@ def download(uri: str, folder: Path) -> None:
         every = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
         keys = [key for key in every if key == place or key.startswith(f"{place}/")]
         for key in keys:
+            if without and key.startswith(f"{place}/{without}/"):
+                continue
             target = folder / key[len(place) + 1 :]
             if not target.resolve().is_relative_to(folder.resolve()):
                 raise IntegrityError(f"{key!r} in {name} is no name of a file", f"remove it: {uri}")

@@ -112,12 +112,15 @@ def source(found: Version) -> Path | None:
 
 @contextmanager
 def logged(found: Version) -> Iterator[Path | None]:
-    """The logged model as a folder: where it lies, or a copy of it from a bucket; else None."""
+    """What lies around the bundle, as a folder: the logged model's own, or a copy from a bucket.
+
+    None where it is on a server.
+    """
     if (local := source(found)) or not (uri := _uri(found)).startswith(BUCKET):
         yield local
         return
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=kept(found).parent) as temporary:
-        asking.download(uri, Path(temporary))
+        asking.download(uri, Path(temporary), without=FOLDER)
         try:
             yield Path(temporary)
         except IntegrityError as error:

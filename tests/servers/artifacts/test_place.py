@@ -1,5 +1,6 @@
 """`--artifacts`: a place in a bucket, no key kept anywhere, and one line per trouble."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from components.bucket import asking
 from components.errors import IntegrityError, ResourceError, ServiceUnreachable, UsageError
 from pipelines import bucket as artifacts
 from pipelines import doctor, servers, status
+from tests.pipelines.small_project import Said
 from tests.registry import stores
 from tests.servers.artifacts.s3_server import BUCKET, KEYS, PLACE, Server
 
@@ -130,6 +132,13 @@ def test_status_and_doctor_know_it(home: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv(bucket.ENDPOINT, AWAY)
     bucket.remember(bucket.parsed(PLACE))
     assert told() == ([("s3", "down")], [("s3", "bad")])
+
+
+def test_a_backup_says_what_it_does_not_hold(tmp_path: Path, said: Callable[..., Said]) -> None:
+    artifacts.use(PLACE, str)
+    kept = said("backup", str(tmp_path / "copy.tgz"))
+    assert kept.code == 0
+    assert f"files of runs and versions lie in {PLACE}" in kept.out
 
 
 def test_servers_that_serve_the_folder_are_stopped_first(monkeypatch: pytest.MonkeyPatch) -> None:
