@@ -1,5 +1,7 @@
 """`--artifacts`: a place in a bucket, no key kept anywhere, and one line per trouble."""
 
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +48,18 @@ def test_an_endpoint_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ServiceUnreachable, match=r"127.0.0.1:1 does not answer") as told:
         artifacts.use(PLACE, str)
     assert "\n" not in str(told.value)
+
+
+def test_an_endpoint_that_says_nothing_is_given_up_in_time(
+    fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "READ_S", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv(bucket.ENDPOINT, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        begun = time.monotonic()
+        with pytest.raises(ServiceUnreachable, match="does not answer: Read timeout"):
+            artifacts.use(PLACE, str)
+    assert time.monotonic() - begun < 15
 
 
 def test_without_keys_it_is_said_where_they_belong(
@@ -119,6 +133,11 @@ def test_new_runs_of_an_experiment_that_was_there_go_to_the_bucket(
     assert new.artifact_location == f"{PLACE}/another"
     assert client.get_experiment("0").artifact_location == str(home / "mlflow/artifacts/0")
     assert mlflow_store.artifact_root() == PLACE
+
+    from mlflow.store.artifact.s3_artifact_repo import _get_s3_client
+
+    limits = _get_s3_client().meta.config
+    assert (limits.connect_timeout, limits.read_timeout) == (asking.CONNECT_S, asking.READ_S)
 
 
 def test_status_and_doctor_know_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
