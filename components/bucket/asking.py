@@ -145,7 +145,7 @@ def _told(error: BaseException, there: Address | None) -> AthanorError:
     """boto3's words as ours."""
     shown = there.shown if there else "the bucket"
     said = re.sub(r': "https?://\S+"', "", " ".join(str(error).split()))[:200]
-    answer: dict[str, Any] = getattr(error, "response", {})
+    answer: dict[str, Any] = getattr(error, "response", None) or {}  # None: it gave no answer
     code = str(answer.get("Error", {}).get("Code", ""))
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code == "NoSuchBucket":
