@@ -131,11 +131,12 @@ def meaning(error: BaseException, there: Address | None = None) -> AthanorError 
     A ServiceUnreachable: it is away, or lets us not in. A UsageError: there is no such bucket. An
     IntegrityError: an object is gone.
     """
+    there = there or bucket.address()
     seen: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in seen:
         if isinstance(link, errors()[1:]):
-            return _told(link, there or bucket.address())
+            return _told(link, there)
         seen.append(link)
         link = link.__cause__ or link.__context__
     return _told(error, there) if isinstance(error, errors()) else None
