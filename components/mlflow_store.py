@@ -1,7 +1,8 @@
 """Where MLflow's records lie, and how the house opens them.
 
-By default one SQLite file and one artifact folder in the home; MLFLOW_TRACKING_URI names a server
-instead. MLflow itself is imported only inside functions: it takes seconds.
+By default one SQLite file and one artifact folder in the home; a PostgreSQL and a bucket where
+they were named; MLFLOW_TRACKING_URI names a server instead. MLflow itself is imported only inside
+functions: it takes seconds.
 """
 
 import json
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from components import databases, files, postgres, processes, project
+from components import bucket, databases, files, postgres, processes, project
+from components.bucket import asking
 from components.errors import IntegrityError
 from components.keeping import moved
 
@@ -55,15 +57,21 @@ def settings() -> dict[str, str]:
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        **bucket.settings(),
     }
 
 
 def apply_settings() -> None:
-    """Put the settings into this process's environment where the user set nothing."""
+    """Put the settings into this process's environment where the user set nothing.
+
+    Raises:
+        ResourceError: the home names a bucket, and boto3 is not installed.
+    """
     # Type hints on a pyfunc make MLflow check inputs by a schema of its own, and warn more.
     warnings.filterwarnings("ignore", message=".*Add type hints to the", category=UserWarning)
     for name, value in settings().items():
         os.environ.setdefault(name, value)
+    asking.apply()
 
 
 def embedded_uri() -> str:
@@ -157,10 +165,16 @@ def create_template(target: Path) -> None:
     store.engine.dispose()
 
 
+def artifact_root() -> str:
+    """Where files go that the home's own store knows of: its folder, or the bucket."""
+    there = bucket.address()
+    return there.uri if there else str(project.home() / moved.ARTIFACTS)
+
+
 def artifact_location(uri: str, experiment: str) -> str | None:
     """Where an experiment's files go: beside an embedded database; a server decides for itself."""
     if uri == embedded_uri():
-        return str(project.home() / "mlflow" / "artifacts" / experiment)
+        return f"{artifact_root()}/{experiment}"
     if not uri.startswith(SCHEME):
         return None
     folder = Path(unquote(uri.removeprefix(SCHEME))).parent / "artifacts" / experiment

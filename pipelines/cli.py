@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 from components import disk
+from components.bucket import asking
 from components.errors import AthanorError, IntegrityError, UsageError
 from components.project import OtherLayout, place
 from pipelines.commands import (
@@ -87,8 +88,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if options.debug:
             raise
-        if short := disk.shortage(error):
-            return _refused(options, short)
+        if told := disk.shortage(error) or asking.meaning(error):
+            return _refused(options, told)
         last = (str(error).strip().splitlines() or [""])[-1]
         message = f"this is a bug: {type(error).__name__}: {last}"
         remedy = "run the same command with --debug and report what it prints"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from components import mlflow_store, postgres, project
 from components.errors import AthanorError, ResourceError, UsageError
-from components.keeping import backup
+from components.keeping import backup, moved
 from components.postgres import Address
 from pipelines import servers
 
@@ -28,7 +28,7 @@ def use(text: str, say: Say) -> Address:
     """
     there, before = postgres.parsed(text), postgres.address()
     if there != before:
-        _demand_idle(project.home())
+        demand_idle(project.home())
     if before is None:
         _demand_no_version(project.home())
     for name in postgres.make(there):
@@ -122,17 +122,17 @@ def _major(program: Path) -> int:
     return int(version) if version.isdecimal() else 0
 
 
-def _demand_idle(home: Path) -> None:
-    """Raises ResourceError where somebody writes to the databases that are left."""
+def demand_idle(home: Path) -> None:
+    """Raises ResourceError where somebody writes to the stores that are left."""
     if servers.running(home):
         raise ResourceError(
-            "the servers of this home serve the databases that it has now",
+            "the servers of this home serve the stores that it has now",
             "athanor down, then the same command again",
         )
     open_ = home / "runs" / "open"
     if open_.is_dir() and (runs := [name for name in os.listdir(open_) if name[0] != "."]):
         raise ResourceError(
-            f"a run writes to the databases that this home has now: {', '.join(runs)}",
+            f"a run writes to the stores that this home has now: {', '.join(runs)}",
             "wait until it ends, then the same command again",
         )
 
@@ -161,7 +161,7 @@ def _tables(there: Address, say: Say) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     uri = there.url("mlflow")
-    SqlAlchemyStore(uri, mlflow_store.artifact_location(uri, "")).engine.dispose()
+    SqlAlchemyStore(uri, str(project.home() / moved.ARTIFACTS)).engine.dispose()
     database.prepare(uri)
     with storage.opened():
         pass

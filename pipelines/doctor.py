@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from components import postgres, project
+from components import bucket, postgres, project
+from components.bucket import asking
 from components.errors import AthanorError
 from components.keeping import layouts, moved
 from components.records import Record
@@ -44,6 +45,7 @@ def examine() -> tuple[Finding, ...]:
         _unwelcome,
         _home,
         _stores,
+        _bucket,
         _templates,
         _servers,
         _data,
@@ -187,6 +189,18 @@ def _postgresql(there: postgres.Address) -> Finding:
     except AthanorError as error:
         return Finding(name="postgresql", level="bad", found=error.message, fix=error.remedy)
     return Finding(name="postgresql", level="ok", found=f"three databases at {there.shown}")
+
+
+def _bucket() -> Iterator[Finding]:
+    """The bucket of the home: it lets us list, write and read."""
+    if _existing_home() is None or (there := bucket.address()) is None:
+        return
+    try:
+        asking.examine(there)
+    except AthanorError as error:
+        yield Finding(name="s3", level="bad", found=error.message, fix=error.remedy)
+    else:
+        yield Finding(name="s3", level="ok", found=f"artifacts in {there.shown}")
 
 
 def _damage(path: Path) -> str:

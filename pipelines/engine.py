@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from components import project
+from components.bucket import asking
 from components.errors import ServiceUnreachable
 from pipelines.config import RunConfig
 from pipelines.holding import Held
@@ -44,6 +45,7 @@ def running(screen: Screen) -> Iterator[Engines]:
 
     begun = time.monotonic()
     database.demand()
+    asking.demand()
     home = project.home()
     templates.install(home)
     if not templates.fresh(templates.folder()):

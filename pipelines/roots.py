@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from components import mlflow_store, project
-from components.errors import AthanorError
+from components.errors import AthanorError, ServiceUnreachable
 from pipelines.keys import key, remembered
 
 Why = dict[str, set[str]]
@@ -207,21 +207,20 @@ def _lineage(name: str, number: int, bundle: str, roots: Roots) -> list[str]:
 
 
 def _lineage_of_registry(name: str, number: int, roots: Roots) -> list[str]:
-    """The same, where the bundle is not in the home: its one file is fetched and dropped."""
-    from components import registry
-    from components.registry.fetching import FOLDER
+    """The same, where the bundle is not in the home: its one file is fetched and dropped.
 
-    with registry.connection() as client, TemporaryDirectory(prefix="athanor-gc-") as temporary:
-        from mlflow.artifacts import download_artifacts
+    Raises:
+        ServiceUnreachable: what it lies in is away: nobody knows what the version needs.
+    """
+    from components.registry import fetching
 
-        source = client.get_model_version_download_uri(name, str(number)).rstrip("/")
+    with TemporaryDirectory(prefix="athanor-gc-") as temporary:
+        found = fetching.version(name, number)
         try:
-            got = download_artifacts(
-                artifact_uri=f"{source}/{FOLDER}/provenance.json",
-                dst_path=temporary,
-                tracking_uri=mlflow_store.tracking_uri(),
-            )
+            got = fetching.part(found, f"{fetching.FOLDER}/provenance.json", temporary)
             steps = json.loads(Path(got).read_bytes())["facts"]["steps"]
+        except ServiceUnreachable:
+            raise
         except Exception as error:  # noqa: BLE001  a storage library raises what it likes
             first = (str(error).strip().splitlines() or [""])[0]
             roots.notes.append(f"what {name}/{number} was made by cannot be read: {first[:200]}")

@@ -177,7 +177,7 @@ def _start_mlflow(home: Path, port: int) -> int:
         "--backend-store-uri": database,
         "--registry-store-uri": f"athanor+{database}",
         "--app-name": "athanor",
-        "--default-artifact-root": str(home / "mlflow" / "artifacts"),
+        "--default-artifact-root": mlflow_store.artifact_root(),
         "--host": "127.0.0.1",
         "--port": str(port),
         "--workers": "1",

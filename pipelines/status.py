@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from components import mlflow_store, postgres, processes, project
+from components import bucket, mlflow_store, postgres, processes, project
 from components.errors import ServiceUnreachable
 from components.records import Record
 from components.tracking.unshipped import Trouble, Waiting, troubles, waiting
@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 0.6
 """A server that is well answers in milliseconds."""
+FAR_S = 3.0
+"""The same, where it may be on another continent."""
+
+State = Literal["up", "frozen", "failing", "down"]
 
 
 class Service(Record):
     """A server that this home's runs use."""
 
     name: str
-    """`mlflow` or `prefect`, or `embedded prefect`, or `postgresql`."""
-    state: Literal["up", "frozen", "failing", "down"]
+    """`mlflow` or `prefect`, or `embedded prefect`, or `postgresql`, or `s3`."""
+    state: State
     """frozen: it is there and says nothing; failing: it answers with an error."""
     url: str
     pid: int | None
@@ -121,6 +125,8 @@ def services(home: Path) -> tuple[Service, ...]:
     if there := postgres.address():
         state = "up" if postgres.listens(there, TIMEOUT_S) else "down"
         asked += (Service(name="postgresql", state=state, url=there.shown, pid=None),)
+    if place := bucket.address():
+        asked += (Service(name="s3", state=_reached(place.server), url=place.shown, pid=None),)
     return asked
 
 
@@ -212,18 +218,31 @@ def synced_text(found: "Synced") -> str:
     return "\n".join(lines)
 
 
-def _state(health: str, owner: str) -> Literal["up", "frozen", "failing", "down"]:
+def _state(health: str, owner: str) -> State:
     if owner and processes.dead(owner):
         return "down"
+    state, code = _asked(health, TIMEOUT_S)
+    return "failing" if state == "up" and code != 200 else state
+
+
+def _reached(url: str) -> State:
+    """State of a server that owes nothing to somebody who shows no key."""
+    state, code = _asked(url, FAR_S)
+    return "failing" if state == "up" and code >= 500 else state
+
+
+def _asked(url: str, timeout_s: float) -> tuple[State, int]:
+    """Whether a server answers, and with which code."""
     try:
-        with urllib.request.urlopen(health, timeout=TIMEOUT_S) as reply:
-            return "up" if reply.status == 200 else "failing"
-    except urllib.error.HTTPError:
-        return "failing"
+        with urllib.request.urlopen(url, timeout=timeout_s) as reply:
+            return "up", reply.status
+    except urllib.error.HTTPError as error:
+        return "up", error.code
     except TimeoutError:
-        return "frozen"
+        return "frozen", 0
     except (OSError, http.client.HTTPException) as error:
-        return "frozen" if isinstance(getattr(error, "reason", None), TimeoutError) else "down"
+        late = isinstance(getattr(error, "reason", None), TimeoutError)
+        return "frozen" if late else "down", 0
 
 
 def _work(run: Wanted, step: Wanted | None) -> Work:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from components import mlflow_store
+from components.bucket import asking
 from components.errors import ServiceUnreachable, UsageError
 from components.records import Record
 
@@ -52,10 +53,11 @@ class Location(Record):
 
 @contextmanager
 def connection() -> Iterator["MlflowClient"]:
-    """A client of the registry; a server that does not answer becomes our own error.
+    """A client of the registry; a server or bucket that does not answer becomes our own error.
 
     Raises:
         ServiceUnreachable: no answer; it says from where.
+        As `asking.meaning`.
     """
     client = mlflow_store.client()
     from mlflow.exceptions import MlflowException
@@ -63,7 +65,11 @@ def connection() -> Iterator["MlflowClient"]:
 
     try:
         yield client
+    except asking.errors() as error:
+        raise asking.meaning(error) or error from error
     except (MlflowException, RequestException) as error:
+        if told := asking.meaning(error):
+            raise told from error
         if isinstance(error, RequestException) or error.error_code in mlflow_store.AWAY:
             first = str(error).strip().splitlines()[0][:200]
             raise ServiceUnreachable(

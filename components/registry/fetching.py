@@ -9,11 +9,13 @@ from pathlib import Path
 
 from components import bundle, disk, files, mlflow_store, project
 from components.artifacts import Exported
+from components.bucket import asking
 from components.errors import IntegrityError, UsageError
 from components.registry import Version, connection, known
 
 FOLDER = "artifacts/bundle"
 """Where the bundle lies inside the logged model."""
+BUCKET = "s3://"
 
 
 def version(name: str, number: int) -> Version:
@@ -104,10 +106,49 @@ def downloaded(found: Version, *, allow_unsigned: bool = False) -> Iterator[bund
 
 def source(found: Version) -> Path | None:
     """The logged model that a version was made from, where it is a folder of this machine."""
-    with connection() as client:
-        uri = client.get_model_version_download_uri(found.name, str(found.version))
-    local = Path(uri.removeprefix("file://"))
+    local = Path(_uri(found).removeprefix("file://"))
     return local if local.is_absolute() else None
+
+
+@contextmanager
+def logged(found: Version) -> Iterator[Path | None]:
+    """What lies around the bundle, as a folder: the logged model's own, or a copy from a bucket.
+
+    None where it is on a server.
+    """
+    if (local := source(found)) or not (uri := _uri(found)).startswith(BUCKET):
+        yield local
+        return
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=kept(found).parent) as temporary:
+        asking.download(uri, Path(temporary), without=FOLDER)
+        try:
+            yield Path(temporary)
+        except IntegrityError as error:
+            message = error.message.replace(temporary, uri)
+            raise type(error)(message, error.remedy) from error
+
+
+def part(found: Version, name: str, target: str) -> str:
+    """A copy of one folder or file of the logged model below `target`, not verified.
+
+    Raises:
+        As `asking.download`, from a bucket; else what MLflow raises.
+    """
+    uri = f"{_uri(found)}/{name}"
+    if uri.startswith(BUCKET):
+        place = Path(target) / Path(name).name
+        asking.download(uri, place)
+        return str(place)
+    from mlflow.artifacts import download_artifacts
+
+    return download_artifacts(
+        artifact_uri=uri, dst_path=target, tracking_uri=mlflow_store.tracking_uri()
+    )
+
+
+def _uri(found: Version) -> str:
+    with connection() as client:
+        return client.get_model_version_download_uri(found.name, str(found.version)).rstrip("/")
 
 
 def _copy(found: Version, target: str) -> str:
@@ -120,15 +161,8 @@ def _copy(found: Version, target: str) -> str:
         if local := source(found):
             place = Path(target) / "bundle"
             return str(shutil.copytree(local / FOLDER, place, copy_function=_file))
-        from mlflow.artifacts import download_artifacts
-
-        with connection() as client:
-            uri = client.get_model_version_download_uri(found.name, str(found.version))
-            return download_artifacts(
-                artifact_uri=f"{uri.rstrip('/')}/{FOLDER}",
-                dst_path=target,
-                tracking_uri=mlflow_store.tracking_uri(),
-            )
+        with connection():
+            return part(found, FOLDER, target)
     except OSError as error:
         raise IntegrityError(
             f"the registry's files of {found.name}/{found.version} cannot be read: {_which(error)}",

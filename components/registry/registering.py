@@ -8,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from components import files, mlflow_store, project
+from components import bucket, files, mlflow_store, project
+from components.bucket import asking
 from components.bundle import Bundle, Unsigned
 from components.bundle.provenance import versions as installed
 from components.registry import (
@@ -46,6 +47,7 @@ def add(name: str, run_key: str, bundle: Bundle, facts: dict[str, Any]) -> Versi
         with connection() as client, TemporaryDirectory(prefix="athanor-register-") as folder:
             logged = Path(folder) / "model"
             _save(logged, bundle)
+            _demand_place()
             _create(client, name, run_key, bundle, {**facts, "folder": str(logged)})
         made = by_run_key(name, run_key)
         if not made:
@@ -109,6 +111,17 @@ def _save(folder: Path, bundle: Bundle) -> None:
         )
     _forget_paths(folder / "MLmodel")
     served.seal(folder)
+
+
+def _demand_place() -> None:
+    """Nothing, where files can be put now: else each try would leave a run that failed.
+
+    Raises:
+        As `asking.examine`.
+    """
+    own = mlflow_store.store(mlflow_store.tracking_uri()) == mlflow_store.embedded_uri()
+    if own and (there := bucket.address()):
+        asking.examine(there)
 
 
 def _forget_paths(description: Path) -> None:

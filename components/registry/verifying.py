@@ -43,9 +43,9 @@ def verify(reference: str) -> Verification:
     found = fetching.version(where.name, where.version)
     with fetching.downloaded(found) as got:
         checked = _listed("registry", got)
-    local = fetching.source(found)
-    if local is not None:
-        checked += [_checked("mlflow", *entry) for entry in served.check(local).items()]
+    with fetching.logged(found) as folder:
+        if folder is not None:
+            checked += [_checked("mlflow", *entry) for entry in served.check(folder).items()]
     if (kept := fetching.kept(found)).is_dir():
         checked += _listed("home", bundle.open(kept, found.bundle))
     return Verification(

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import mlflow_store, processes
+from components.bucket import asking
+from components.errors import AthanorError
 from components.files import canonical
 from components.tracking import journal as journals
 from components.tracking.wanted import Wanted
@@ -287,11 +289,16 @@ class Shipper:
 
 
 def refused(error: Exception) -> bool:
-    """Whether the store is there and will never take this; anything else is tried again later."""
+    """Whether the store is there and will never take this; anything else is tried again later.
+
+    Whatever a bucket says can be mended by its owner, so nothing is given up for it.
+    """
     from mlflow.exceptions import MlflowException
 
     if isinstance(error, MlflowException):
         return error.error_code in _REFUSALS
+    if isinstance(error, AthanorError) or asking.meaning(error):
+        return False
     return not isinstance(error, (OSError, json.JSONDecodeError))
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from components import mlflow_store, processes
 from components.artifacts import RawData, Variant
+from components.bucket import asking
 from components.tracking.content import datasets, flat, texts, variant_metrics
 from components.tracking.shipping import Shipper, refused
 from components.tracking.unshipped import forget_trouble, remember_trouble
@@ -295,5 +296,6 @@ def _now_ms() -> int:
 
 
 def _first(error: Exception) -> str:
-    text = str(error).strip()
+    told = asking.meaning(error)
+    text = (told.message if told else str(error)).strip()
     return text.splitlines()[0][:300] if text else type(error).__name__

@@ -43,6 +43,11 @@ def _up_arguments(parser: ArgumentParser) -> None:
         "--database", metavar="HOST[:PORT]", help="keep the records on this PostgreSQL from now on"
     )
     parser.add_argument(
+        "--artifacts",
+        metavar="s3://BUCKET/PREFIX",
+        help="keep the files of runs and versions in this bucket from now on",
+    )
+    parser.add_argument(
         "--host", metavar="ADDRESS", help="open a door at this address for workers elsewhere"
     )
     parser.add_argument("--door-port", type=int)
@@ -50,13 +55,18 @@ def _up_arguments(parser: ArgumentParser) -> None:
 
 def _up(options: Namespace) -> int:
     from components import project
-    from pipelines import database, reaping, servers
+    from components.bucket import asking
+    from pipelines import bucket, database, reaping, servers
     from pipelines.workers import upkeep
 
     if options.database:
         database.use(options.database, _say)
     else:
         database.demand()
+    if options.artifacts:
+        bucket.use(options.artifacts, _say)
+    else:
+        asking.demand()
     named = {"mlflow": options.mlflow_port, "prefect": options.prefect_port}
     ports = {name: port for name, port in named.items() if port is not None}
     home = project.home()

@@ -34,14 +34,15 @@ def _backup_arguments(parser: ArgumentParser) -> None:
 def _backup(options: Namespace) -> int:
     from components import leases, project
     from components.keeping import backup
-    from pipelines import database
+    from pipelines import bucket, database
 
     home = project.home()
     with leases.using():  # gc waits
         saved = backup.save(home, Path(options.file), dump=database.dump)
     sizes = f"{saved.home_bytes / 1e6:.1f} MB as {saved.size_bytes / 1e6:.1f} MB"
     text = f"{saved.file}: {saved.members} files, {sizes}, layout {saved.layout}"
-    answer(options, saved.model_dump(mode="json"), text)
+    lines = [text, *bucket.backup_lines()]
+    answer(options, saved.model_dump(mode="json"), "\n".join(lines))
     return 0
 
 
