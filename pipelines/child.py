@@ -5,6 +5,7 @@ milliseconds. A child ends with its parent, however that one ended, and leaves a
 it is asked to stop.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -167,7 +168,7 @@ class _Order(NamedTuple):
 
 def _main(order: _Order, answer: Connection) -> None:
     """The child: a session of its own, so that Ctrl-C reaches only the parent, which asks it."""
-    os.setsid()
+    forked()
     os.environ["ATHANOR_HOME"] = str(order.home)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
@@ -180,6 +181,16 @@ def _main(order: _Order, answer: Connection) -> None:
     except Exception as error:  # noqa: BLE001  the process's edge: the parent must learn it
         short = disk.shortage(error)
         answer.send(("error", short) if short else ("broken", traceback.format_exc()))
+
+
+def forked() -> None:
+    """Begin the life of a process that was forked warm, as a session of its own.
+
+    What was imported before the fork is frozen: else each collection of garbage walks through it,
+    and every page that it touches is copied.
+    """
+    os.setsid()
+    gc.freeze()
 
 
 def _end_with_parent() -> None:

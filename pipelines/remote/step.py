@@ -16,7 +16,7 @@ from typing import Any
 
 from components import files, leases, processes, project
 from components.errors import AthanorError
-from pipelines import likeness
+from pipelines import child, likeness
 from pipelines.door.talk import Given
 from pipelines.places import Held
 from pipelines.remote import bringing
@@ -37,7 +37,7 @@ SCRATCH = ("checkpoints", "compress", "champion")
 
 def main(server: Server, given: Given, held: Held | None, code: str) -> None:
     """Execute a step and hand in what it came to; nothing where the source is no longer `code`."""
-    os.setsid()
+    child.forked()
     work = AtWork(
         flow_run_id=given.flow_run_id,
         flow="step",

@@ -4,16 +4,22 @@ It is a session of its own, so it outlives the worker that forked it: a step goe
 outcome.
 """
 
-import os
 import traceback
 from typing import Any
 
 from components import processes, project
-from pipelines import likeness
+from pipelines import child, likeness
 from pipelines.places import Held
 from pipelines.workers.process import AtWork, note
 
-PRELOAD = ("prefect.main", "prefect.flow_engine", "pipelines.workers.flows")
+PRELOAD = (
+    "prefect.main",
+    "prefect.flow_engine",
+    "pipelines.workers.flows",
+    "mlflow.tracking.client",  # with the stores three CPU seconds, which each run would pay
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store",
+)
 """Beside the libraries of the steps; none of them starts a thread or touches a device."""
 
 
@@ -23,7 +29,7 @@ def main(flow_run_id: str, flow: str, held: Held | None, code: str) -> None:
     Where the source is no longer what this process was forked from (`code`), it ends at once and
     is tried again: a key is made from the text, and the result must be too.
     """
-    os.setsid()
+    child.forked()
     devices = held.devices if held else ()
     names = held.names if held else ()
     mine = AtWork(flow_run_id=flow_run_id, flow=flow, owner=processes.this(), devices=devices)

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from components import project
+from components import mlflow_store, project
 from pipelines import child, likeness, outages, places, pools
 from pipelines.deployments.gate import Gate
 from pipelines.deployments.looking import keep_looking
@@ -162,6 +162,7 @@ def run(machine: Machine) -> None:
     from prefect.client.orchestration import get_client
 
     log.info("%s has %d places", machine.name, len(machine.places))
+    mlflow_store.apply_settings()
     child.warm(extra=forked.PRELOAD)
     warmed = _context.Process(target=bool)
     warmed.start()  # comes back when the fork server has imported all: then work is claimed
