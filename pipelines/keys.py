@@ -21,7 +21,6 @@ from components import files, fingerprint, leases, objects, project
 from components.artifacts import RawData, RegisteredModel
 from components.datasets import reader
 from components.records import Record, content
-from pipelines import sealed
 
 Document = dict[str, Any]
 
@@ -88,10 +87,10 @@ def stored(name: str) -> Record | None:
 
 def _whole(name: str) -> Record | None:
     try:
-        wrapped = json.loads((result_folder() / name).read_bytes())
+        wrapped = files.read_sealed(result_folder() / name)
         if Path(wrapped["metadata"]["storage_key"]).name != name:
             return None
-        value = sealed.loads(wrapped["result"])
+        value = json.loads(wrapped["result"])
         module, _, kind = value["__class__"].rpartition(".")
         record = vars(import_module(module))[kind].model_validate(value["data"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
@@ -103,9 +102,9 @@ def _whole(name: str) -> Record | None:
 def keep(name: str, record: Record) -> None:
     """Keep a result under a key as Prefect does, for whoever reads the chain without it."""
     kind = f"{type(record).__module__}.{type(record).__name__}"
-    text = sealed.dumps({"__class__": kind, "data": record.model_dump(mode="json")})
+    text = json.dumps({"__class__": kind, "data": record.model_dump(mode="json")})
     wrapped = {"metadata": {"storage_key": name}, "result": text}
-    files.write_json(result_folder() / name, wrapped)
+    files.write_sealed(result_folder() / name, wrapped)
 
 
 def named_objects(value: Any) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """A step as Prefect sees it: a task with its own place for results, its key and its tries."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,21 +16,25 @@ from prefect.transactions import IsolationLevel
 
 from components import files, project
 from components.records import Record
-from pipelines import child, outages, sealed
+from pipelines import child, outages
 from pipelines.keys import Call, result_folder
 from pipelines.locks import KernelLocks
 from pipelines.plan import Outlook, keeps
 
 
 class WholeFiles(LocalFileSystem):
-    """Prefect's own storage writes a result in place: a kill would leave half of it."""
+    """Results that are there whole or not at all, each with the sha256 of its file.
+
+    Prefect's own storage writes in place. A flipped bit in a stored score would else be a score,
+    and one in what Prefect notes beside it an error in the middle of a run.
+    """
 
     _block_type_name = "Whole Files"
 
     def write_path(self, path: str, content: bytes, **_sync: Any) -> str:  # pyrefly: ignore
-        """Put the content there, whole or not at all."""
+        """Put the content there, sealed."""
         place = self._resolve_path(path)
-        files.write_bytes(place, content)
+        files.write_sealed(place, json.loads(content))
         return str(place)
 
     async def awrite_path(self, path: str, content: bytes) -> str:
@@ -66,7 +71,7 @@ def as_task(body: Callable[..., Record], call: Call, key: str, retries: int) -> 
         on_completion=[outages.ended],
         on_failure=[outages.ended],
         persist_result=keeps(call),
-        result_serializer=JSONSerializer(jsonlib=sealed.__name__),
+        result_serializer=JSONSerializer(),
         cache_policy=policy,
     )
     made.result_storage = WholeFiles(basepath=str(result_folder()))  # an option only if registered

@@ -1,14 +1,17 @@
 """Content that carries its own sha256, objects hashed at use, databases looked at as a whole."""
 
-import json
 import os
 import sqlite3
 
 import pytest
+from prefect.results import ResultRecord, ResultRecordMetadata
+from prefect.serializers import JSONSerializer
 
 from components import databases, files, objects
 from components.errors import IntegrityError
-from pipelines import sealed
+from components.steps.search import Opened
+from pipelines import keys
+from pipelines.tasks import WholeFiles
 
 
 def flips(data: bytes):
@@ -35,16 +38,20 @@ def test_every_flipped_bit_of_a_sealed_file_is_found(tmp_path):
             files.read_sealed(path)
 
 
-def test_every_flipped_bit_of_a_result_is_found():
-    text = sealed.dumps({"__class__": "a.B", "data": {"score": 0.875}})
-    assert sealed.loads(text)["data"] == {"score": 0.875}
-    assert json.loads(text)["__class__"] == "a.B"
-    found = 0
-    for damaged in flips(text.encode()):
-        with pytest.raises(ValueError):  # noqa: PT011  a wrong seal, no JSON, or no UTF-8
-            sealed.loads(damaged.decode())
-        found += 1
-    assert found == 8 * len(text)
+def test_every_flipped_bit_of_a_stored_result_is_found(home):
+    """In the record as in what Prefect notes beside it; and Prefect reads the sealed file."""
+    record = Opened(study="s", trials=3)
+    value = {"__class__": "components.steps.search.Opened", "data": record.model_dump()}
+    note = ResultRecordMetadata(storage_key="k", serializer=JSONSerializer())
+    text = ResultRecord(metadata=note, result=value).serialize()
+    WholeFiles(basepath=str(keys.result_folder())).write_path("k", text)
+    path = keys.result_folder() / "k"
+    whole = path.read_bytes()
+    assert ResultRecord.deserialize(whole).result == record
+    assert keys.stored("k") == record
+    for damaged in flips(whole[:-1]):
+        path.write_bytes(damaged + b"\n")
+        assert keys.stored("k") is None
 
 
 def test_a_mark_vouches_for_a_plan_and_not_for_a_use(home):
