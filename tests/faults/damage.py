@@ -127,6 +127,9 @@ def use_of(path: str) -> Use:
     raise LookupError(f"nobody says what uses {path}")
 
 
+UNNOTICED = "nobody noticed"
+
+
 class Finished:
     """A small project after its run, at one place; every case leaves it as it was."""
 
@@ -198,7 +201,10 @@ class Finished:
         }
         stray = sorted(name for name in touched if not name.startswith(MAY_CHANGE))
         self.mend(before)
-        return self.judged(case, answers, stray, tuple(filter(None, (case.path, other))))
+        judged = self.judged(case, answers, stray, tuple(filter(None, (case.path, other))))
+        if judged.said == UNNOTICED and after.get(case.path) == before[case.path]:
+            return Result(case, "remade", "a command put it there again, with its bytes")
+        return judged
 
     def judged(
         self, case: Case, answers: dict[str, Answer], stray: list[str], hurt: tuple[str, ...]
@@ -220,7 +226,7 @@ class Finished:
         differ = [c for c, a in answers.items() if c in self.control and self._differs(c, a)]
         if not differ:
             if case.use.must_find and not self._harmless(case):
-                return Result(case, "WRONG", "nobody noticed")
+                return Result(case, "WRONG", UNNOTICED)
             return Result(case, "unused", case.use.note)
         for command in differ:
             if not _remakes(command, answers[command].content):
@@ -488,4 +494,8 @@ def warm() -> None:
     import mlflow  # noqa: F401
     from mlflow.store.tracking import sqlalchemy_store  # noqa: F401
 
-    from pipelines import predicting, running, shelf, trust  # noqa: F401
+    from components import fingerprint
+    from pipelines import predicting, running, shelf, steps, trust  # noqa: F401
+
+    for name in steps.UNITS:
+        fingerprint.closure(f"components.steps.{name}:{name}")
