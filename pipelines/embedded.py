@@ -274,7 +274,8 @@ def serve(options: dict[str, Any]) -> None:
     _lock_at_begin()
     application = create_app(final=True)
     gc.freeze()
-    threading.Thread(target=_collect_garbage, daemon=True).start()
+    never = threading.Event()
+    threading.Thread(target=_collect_garbage, args=(never,), daemon=True).start()
     server = uvicorn.Server(
         uvicorn.Config(
             application, log_level="error", access_log=False, timeout_graceful_shutdown=3
@@ -305,7 +306,7 @@ def _lock_at_begin() -> None:
     AioSqliteConfiguration.begin_transaction = locked  # type: ignore[method-assign]
 
 
-def _collect_garbage() -> None:
+def _collect_garbage(over: threading.Event) -> None:
     """Collect in a thread of its own what Python would else collect in the middle of the loop.
 
     A cursor among the garbage is reset under the lock of its connection. Where that connection's
@@ -314,7 +315,8 @@ def _collect_garbage() -> None:
     aiosqlite 0.22.1, Prefect 3.8.8; found in the stacks of a server that stood still).
     """
     for number in itertools.count(1):
-        time.sleep(COLLECT_S)
+        if over.wait(COLLECT_S):
+            return
         gc.collect(2 if number % 20 == 0 else 1 if number % 5 == 0 else 0)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from components.artifacts import SearchResult
 from pipelines import keys, places, runs
 from pipelines.workers import process, standing
 from tests.pipelines import small_project
@@ -104,3 +105,23 @@ def test_steps_of_two_runs_never_share_a_device(house: House) -> None:
     assert {span.device for span in spans} == {"0", "1"}
     assert shared(spans) == []
     assert shared([*spans, spans[0]._replace(begin=spans[0].begin + 0.01)]), "it would be seen"
+
+
+def test_a_search_by_several_on_workers_ends_with_its_number_of_trials(house: House) -> None:
+    """Both slots search one study; one is killed in a trial, and another goes on with that."""
+    space = "{optimizer.lr: {low: 5e-3, high: 2e-2, log: true}}"
+    search = f"search={{trials: 5, epochs: 30, pruning: null, space: {space}}}"
+    run = house.submit(search, "resources.search.parallel=2", "finetune.seed=10").run
+
+    def searching() -> list[process.AtWork]:
+        found = [one for one in process.at_work() if one.step == "search" and not one.dead]
+        return found if len(found) == 2 else []
+
+    victim = until(searching, "two processes search")[0]
+    os.kill(int(victim.owner.split(" ")[2]), signal.SIGKILL)
+    record = house.ended(run)
+    key = next(step.key for step in record.last.steps if step.name == "search")
+    found = keys.stored(str(key))
+    assert isinstance(found, SearchResult)
+    assert [trial.number for trial in found.trials] == list(range(5))
+    assert {trial.state for trial in found.trials} == {"complete"}
