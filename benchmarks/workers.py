@@ -36,7 +36,9 @@ from tests.faults.shipped import difference
 from tests.pipelines import small_project
 from tests.servers import postgres_server
 from tests.workers.house import ENDLESS, House, opened
-from tests.workers.spans import idle, of_run, shared
+from tests.workers.spans import executed, idle, shared
+
+ON_DEVICES = ("finetune", "compress", "measure", "evaluate")
 
 
 class Kill(NamedTuple):
@@ -94,21 +96,26 @@ def _way(house: House, step: runs.StepRecord) -> float | None:
 
 
 def devices(house: House, rounds: int) -> int:
-    """Four runs on two devices: pairs that had one device at one time, and devices left idle."""
-    bad, pauses = 0, []
+    """Four runs on two devices: pairs that had one device at one time, and devices left idle.
+
+    Almost every step wants a device, so a round is some 20 steps of random length.
+    """
+    wanted = [f"resources.{name}.gpus=1" for name in ON_DEVICES]
+    bad, steps, pauses = 0, 0, []
     for number in range(rounds):
         rng = random.Random(number)
         epochs = [rng.randint(1, 40) for _ in range(4)]
         asked = [
             house.submit(
-                "resources.finetune.gpus=1",
+                *wanted,
                 f"finetune.seed={100 * number + at}",
                 f"finetune.budget.epochs={n}",
             )
             for at, n in enumerate(epochs)
         ]
         records = [house.ended(one.run) for one in asked]
-        spans = [of_run(house.home, record, "finetune") for record in records]
+        spans = [span for record in records for span in executed(house.home, record)]
+        steps += len(spans)
         bad += len(shared(spans))
         pauses += idle(spans)
         used = len({span.device for span in spans})
@@ -120,8 +127,8 @@ def devices(house: House, rounds: int) -> int:
         )
     late = sorted(pauses)[len(pauses) * 99 // 100]
     print(
-        f"{rounds} rounds: {bad} pairs shared a device; idle while a step waited, way to the "
-        f"device included: {len(pauses)} times, median {statistics.median(pauses):.2f} s, "
+        f"{rounds} rounds, {steps} steps: {bad} pairs shared a device; idle while a step waited, "
+        f"the way there included: median {statistics.median(pauses):.2f} s, "
         f"99 % {late:.2f} s, longest {max(pauses):.2f} s"
     )
     return int(bad > 0)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import combinations
 from pathlib import Path
@@ -29,6 +30,16 @@ def of_run(home: Path, record: RunRecord, step: str) -> Span:
     (device,) = told["devices"]
     wanted = datetime.fromisoformat(asked.begun).timestamp()
     return Span(wanted, device, lines[0]["time"], lines[-1]["time"])
+
+
+def executed(home: Path, record: RunRecord) -> list[Span]:
+    """The spans of all steps of a run that were executed on a device."""
+    spans = []
+    for step in record.last.steps:
+        if step.state == "executed":
+            with suppress(OSError, StopIteration, ValueError):  # it was light, or wanted a slot
+                spans.append(of_run(home, record, step.name))
+    return spans
 
 
 def shared(spans: Sequence[Span]) -> list[tuple[Span, Span]]:
