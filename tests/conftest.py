@@ -1,7 +1,7 @@
 """What every test lives in: a home of its own, few threads, and (by pyproject.toml) no network."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,22 @@ for _name in ("ATHANOR_HOME", "PREFECT_API_URL", "MLFLOW_TRACKING_URI", "PREFECT
     os.environ.pop(_name, None)
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """What a test, or the code that it calls here, sets in the environment goes with it.
+
+    A command is a process of its own and may set what it likes: called in this one, it would
+    leave the next test's run with the database of a home that is gone.
+    """
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() | before.keys():
+        if name not in before:
+            del os.environ[name]
+        elif os.environ.get(name) != before[name]:
+            os.environ[name] = before[name]
 
 
 @pytest.fixture(autouse=True)
