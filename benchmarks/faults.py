@@ -140,6 +140,9 @@ def disk_full(options: argparse.Namespace, folder: Path) -> dict:
     """A disk that is full at each step boundary: one line, exit 7, goes on after freeing."""
     source = small_project.frozen(folder / "source")
     found = full.campaign(folder, source, [1] * options.boundaries)
+    for number, each in enumerate(found, 1):
+        for told in each.wrong:
+            print(f"boundary {number}: {told}\n  it said: {each.said}", file=sys.stderr)
     return {"boundaries": len(found) - 1, "wrong": sum(bool(each.wrong) for each in found)}
 
 
