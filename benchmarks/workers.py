@@ -47,7 +47,10 @@ class Kill(NamedTuple):
     what: str
     hit: bool
     """Whether the run was at work when it fell, and there was something to kill."""
+    step: int
+    """How many steps had begun before the last one that had."""
     after_s: float
+    """Seconds after that one had begun."""
     attempts: int
     same: bool
     doubled: tuple[str, ...]
@@ -147,16 +150,12 @@ KILLED: dict[str, Callable[[House], Sequence[int]]] = {
 
 def kills(house: House, count: int, seed: int) -> int:
     """Kill each part of the house at random moments of a run, `count` times each."""
-    begun = time.monotonic()
     plain = house.ended(house.submit("finetune.seed=1", "finetune.budget.epochs=20").run)
-    seconds = 0.7 * (time.monotonic() - begun)  # its steps need not import what is warm later
-    digest = _weights(plain)
+    undisturbed = len(plain.last.steps), _weights(plain)
     done: list[Kill] = []
     for number in range(count):
         for what in KILLED:
-            done.append(
-                _kill(house, what, random.Random(f"{seed} {number} {what}"), (seconds, digest))
-            )
+            done.append(_kill(house, what, random.Random(f"{seed} {number} {what}"), undisturbed))
             print(f"{len(done):4} {done[-1]}", flush=True)
     good = 0
     for what in KILLED:
@@ -171,17 +170,17 @@ def kills(house: House, count: int, seed: int) -> int:
     return int(good < len(KILLED))
 
 
-def _kill(house: House, what: str, rng: random.Random, plain: tuple[float, str]) -> Kill:
-    seconds, digest = plain
+def _kill(house: House, what: str, rng: random.Random, plain: tuple[int, str]) -> Kill:
+    count, digest = plain
     # Another name is another run key; the weights depend on none of it.
     words = ("finetune.seed=1", "finetune.budget.epochs=20", f"name=tiny-{rng.randrange(10**9)}")
     for key in (house.home / "cache").glob("*") if (house.home / "cache").is_dir() else ():
         key.unlink()  # else nothing is left to execute
     begun = time.monotonic()
     run = house.submit(*words).run
-    while not any(each.flow == "run" and not each.dead for each in process.at_work()):
-        time.sleep(0.05)
-    after_s = rng.uniform(0, seconds)
+    step, after_s = rng.randrange(count), rng.uniform(0, 1)
+    while _begun(run) <= step and not _over(run):
+        time.sleep(0.02)
     time.sleep(after_s)
     pids: Sequence[int] = ()
     while not pids and not _over(run):
@@ -196,7 +195,14 @@ def _kill(house: House, what: str, rng: random.Random, plain: tuple[float, str])
     doubled = tuple(sorted({name for name in names if names.count(name) > 1}))
     same = record.state == "completed" and _weights(record) == digest
     took_s = round(time.monotonic() - begun, 1)
-    return Kill(what, hit, round(after_s, 1), len(record.attempts), same, doubled, took_s, freed_s)
+    return Kill(
+        what, hit, step, round(after_s, 2), len(record.attempts), same, doubled, took_s, freed_s
+    )
+
+
+def _begun(run: str) -> int:
+    record = runs.load(run)
+    return len(record.last.steps) if record else 0
 
 
 def _over(run: str) -> bool:
