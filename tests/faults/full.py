@@ -34,6 +34,8 @@ class Boundary(NamedTuple):
     nth: int
     said: str
     wrong: tuple[str, ...]
+    over: bool = False
+    """The run went through: there was no such boundary left."""
 
 
 class Ended(NamedTuple):
@@ -116,7 +118,8 @@ def filled_at(place: Disk, project: Path, source: Path, nth: int) -> Boundary:
     plan = injection.Plan(str(home), "result after", nth, "fill", str(log), room=ROOM)
     ended = run(place, project, home, source, plan)
     wrong = []
-    if not Path(f"{log}.fired").exists():
+    fired = Path(f"{log}.fired").exists()
+    if not fired:
         wrong.append("the disk was never full")
     lines = [line for line in ended.err.splitlines() if not line.startswith("[")]
     if ended.code != 7:
@@ -125,7 +128,7 @@ def filled_at(place: Disk, project: Path, source: Path, nth: int) -> Boundary:
         wrong.append(f"said more than one line and its remedy: {lines}")
     place.free()
     wrong += invariants.broken(place.copied(project.parent / "home"))
-    return Boundary(nth, "\n".join(lines), tuple(wrong))
+    return Boundary(nth, "\n".join(lines), tuple(wrong), not fired and ended.code == 0)
 
 
 def run(
@@ -144,7 +147,11 @@ def campaign(folder: Path, source: Path, boundaries: Iterable[int]) -> list[Boun
     project = small_project.write(folder / "full" / "tiny")
     before = invariants.tree(project)
     with disk(folder / "full") as place:
-        found = [filled_at(place, project, source, nth) for nth in boundaries]
+        found: list[Boundary] = []
+        for nth in boundaries:
+            found.append(filled_at(place, project, source, nth))
+            if found[-1].over:
+                break
         last = run(place, project, place.mount / "home", source)
         wrong = [] if last.code == 0 else [f"the last run: {last.err[-600:]}"]
         wrong += invariants.broken(place.copied(folder / "full" / "home"))
