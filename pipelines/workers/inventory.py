@@ -23,6 +23,10 @@ LIVES_S = 60.0
 FORGOTTEN_S = 600.0
 """A machine that restarts comes back: until then a step may wait for what it had."""
 
+LEAST_RUNS, RUNS_PER_PLACE = 4, 2
+"""Runs at a time: enough that no place is idle while one of them does its light steps. Each costs
+a process and connections; fifty at once were more than a PostgreSQL lets in (100 by default)."""
+
 
 class Machine(NamedTuple):
     """What a worker has to give, for itself."""
@@ -96,6 +100,12 @@ def known(home: Path) -> tuple[Told, ...]:
             if silent_s < FORGOTTEN_S:
                 found.append(Told(inventory=inventory, silent_s=silent_s))
     return tuple(found)
+
+
+def most_runs(home: Path) -> int:
+    """How many runs may be at work for the places that all known workers have."""
+    given = [each.inventory for each in known(home)]
+    return max(LEAST_RUNS, RUNS_PER_PLACE * sum(one.slots + len(one.devices) for one in given))
 
 
 def able(wanted: Resources, inventory: Inventory) -> bool:

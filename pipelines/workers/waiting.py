@@ -10,7 +10,7 @@ from pipelines import api, places, runs
 from pipelines.places import Place
 from pipelines.resources import Resources
 from pipelines.runs import RunRecord
-from pipelines.workers import process, queue, standing
+from pipelines.workers import inventory, process, queue, standing
 from pipelines.workers.queue import FlowRun
 
 NOBODY = {True: "a step that begins", False: "a step that begins, or by another project"}
@@ -64,7 +64,11 @@ def reason(waits: FlowRun, worker: standing.Standing | None, given: Sequence[Pla
         return waits.message
     if worker is None:
         return "a worker: athanor up"
-    if waits.kind == "run" or waits.resources is None:
+    if waits.kind == "run":
+        at_work = sum(one.flow != "step" and not one.dead for one in process.at_work())
+        enough = at_work >= inventory.most_runs(project.home())
+        return f"its turn: {at_work} runs are at work" if enough else "the worker's next look"
+    if waits.resources is None:
         return "the worker's next look"
     return _place(waits.resources, given)
 

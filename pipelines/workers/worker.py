@@ -30,10 +30,6 @@ LOOK_S = 1.0
 CALL_S = 0.05
 """How soon a call is heard: a run of this home need not wait for the next look."""
 HEARTBEAT_S = 10.0
-LEAST_RUNS, RUNS_PER_PLACE = 4, 2
-"""Runs at a time: enough that no place is idle while one of them does its light steps. Each costs
-a process and connections; fifty at once were more than a PostgreSQL lets in (100 by default)."""
-
 log = logging.getLogger(__name__)
 _context = multiprocessing.get_context("forkserver")
 
@@ -118,7 +114,8 @@ class Worker:
     def _start(self, kind: str, run: "FlowRun") -> None:
         """Fork the process of a flow run, if it gets what it wants now."""
         if kind != "step":
-            if sum(each.flow != "step" for each in process.at_work()) >= most_runs():
+            at_work = sum(each.flow != "step" for each in process.at_work())
+            if at_work >= inventory.most_runs(project.home()):
                 return
             self._fork(kind, run, None)
             return
@@ -156,12 +153,6 @@ class Worker:
         if not self._away:
             log.warning("Prefect does not answer (%s); what runs goes on", type(error).__name__)
         self._away = True
-
-
-def most_runs() -> int:
-    """How many runs may be at work for the places that all known workers have."""
-    given = [each.inventory for each in inventory.known(project.home())]
-    return max(LEAST_RUNS, RUNS_PER_PLACE * sum(one.slots + len(one.devices) for one in given))
 
 
 def run(machine: Machine) -> None:

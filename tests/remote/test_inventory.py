@@ -76,10 +76,8 @@ def test_a_drained_worker_gives_nothing(home: Path) -> None:
 
 
 def test_runs_at_work_are_as_many_as_keep_all_known_places_busy(home: Path) -> None:
-    from pipelines.workers.worker import most_runs
-
-    assert most_runs() == 4
+    assert inventory.most_runs(home) == 4
     inventory.tell(home, BARE)
     inventory.tell(home, BOX)
     places = sum(one.slots + len(one.devices) for one in (BARE, BOX))
-    assert most_runs() == max(4, 2 * places)
+    assert inventory.most_runs(home) == max(4, 2 * places)
