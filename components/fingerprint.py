@@ -106,8 +106,14 @@ class Module:
                         texts.add(part.value)
                 elif isinstance(part, ast.Call) and _computed(part):
                     computed = True
-        sets = map(frozenset, (attributes, imported, own, texts))
-        return Mentions(_digest(nodes), *sets, computed)
+        return Mentions(
+            digest=_digest(nodes),
+            attributes=frozenset(attributes),
+            imported=frozenset(imported),
+            own=frozenset(own),
+            texts=frozenset(texts),
+            computed=computed,
+        )
 
 
 def closure(
