@@ -174,8 +174,8 @@ def _kill(house: House, what: str, rng: random.Random, plain: tuple[int, str]) -
     count, digest = plain
     # Another name is another run key; the weights depend on none of it.
     words = ("finetune.seed=1", "finetune.budget.epochs=20", f"name=tiny-{rng.randrange(10**9)}")
-    for key in (house.home / "cache").glob("*") if (house.home / "cache").is_dir() else ():
-        key.unlink()  # else nothing is left to execute
+    for result in (*house.home.glob("cache/*"), *house.home.glob("work/*/outcome.json")):
+        result.unlink()  # else nothing is left to execute
     begun = time.monotonic()
     run = house.submit(*words).run
     step, after_s = rng.randrange(count), rng.uniform(0, 1)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from components import project
+from components import objects, project
 from components.errors import Interrupted
 from components.records import Record
 from pipelines import outages, pools, searching
 from pipelines.child import STOP_GRACE_S, StepBroken, StepCrashed
-from pipelines.keys import Call
+from pipelines.keys import Call, named_objects
 from pipelines.resources import Resources, of
 from pipelines.workers import calls, inventory, page, parcels
 
@@ -141,9 +141,14 @@ def _submitted(client: "SyncPrefectClient", job: Job, parent: UUID | None) -> "F
         if made.state is None or not made.state.is_final():
             return made
         found = parcels.read(job.folder / "outcome.json", str(made.id))
-        if found is not None and found.state == "done":
+        if found is not None and found.state == "done" and _whole(parcels.opened(found)):
             return made
     raise StepCrashed(f"{job.name} failed {MOST_TRIES} times under the key {job.key[:12]}")
+
+
+def _whole(record: Record) -> bool:
+    """Whether all files that an earlier outcome names are there: else its step is done again."""
+    return all(objects.intact(sha) for sha in named_objects(record))
 
 
 @cache

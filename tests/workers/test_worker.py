@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from components.artifacts import SearchResult
+from components import objects
+from components.artifacts import SearchResult, TrainedModel
 from pipelines import keys, places, runs
 from pipelines.workers import process, standing
 from tests.pipelines import small_project
@@ -125,3 +126,19 @@ def test_a_search_by_several_on_workers_ends_with_its_number_of_trials(house: Ho
     assert isinstance(found, SearchResult)
     assert [trial.number for trial in found.trials] == list(range(5))
     assert {trial.state for trial in found.trials} == {"complete"}
+
+
+def test_a_step_whose_files_are_gone_is_done_again_not_taken_from_its_last_outcome(
+    house: House,
+) -> None:
+    first = house.ended(house.submit("finetune.seed=11").run)
+    key = next(str(step.key) for step in first.last.steps if step.name == "finetune")
+    model = keys.stored(key)
+    assert isinstance(model, TrainedModel)
+    sha = model.files["weights.safetensors"]
+    objects.path(sha).unlink()
+    again = house.ended(house.submit("finetune.seed=11").run)
+    states = {step.name: step.state for step in again.last.steps}
+    assert (states["prepare"], states["finetune"]) == ("cached", "executed")
+    assert finetuned(again) == model.digest
+    assert objects.intact(sha)
