@@ -161,7 +161,7 @@ def _remember(there: Ledger, name: str, state: State) -> None:
     with files.locked(project.home() / "locks" / f"history-{name}.lock"):
         kept = _kept(name)
         if kept.get(there.key) != (last.number, last.sha256):
-            files.write_json(path, {**kept, there.key: [last.number, last.sha256]})
+            files.write_sealed(path, {**kept, there.key: [last.number, last.sha256]})
 
 
 def _kept(name: str) -> dict[str, tuple[int, str]]:
@@ -169,6 +169,8 @@ def _kept(name: str) -> dict[str, tuple[int, str]]:
     path = _heads(name)
     try:
         kept = json.loads(path.read_bytes())
+        if "seal" in kept:  # homes of before have none, until an entry is written
+            kept = files.read_sealed(path)
         return {key: (int(number), str(sha256)) for key, (number, sha256) in kept.items()}
     except FileNotFoundError:
         return {}

@@ -253,6 +253,14 @@ def test_a_moved_home_keeps_its_memory(story, monkeypatch):
 
 def test_a_damaged_memory_of_the_home_is_named(story):
     heads = story / "history" / f"{NAME}.json"
-    heads.write_bytes(heads.read_bytes()[:-5])
-    with pytest.raises(IntegrityError, match=rf"{NAME}\.json is damaged"):
-        history.verify(NAME)
+    whole = heads.read_bytes()
+    flipped = [
+        whole[:at] + bytes([byte ^ 1 << at % 8]) + whole[at + 1 :]
+        for at, byte in enumerate(whole[:-1])
+    ]
+    for damaged in (whole[:-5], b"", *flipped):
+        heads.write_bytes(damaged)
+        with pytest.raises(IntegrityError, match=rf"{NAME}\.json is damaged"):
+            history.verify(NAME)
+    heads.write_bytes(whole)
+    assert history.verify(NAME)[1] == ()
