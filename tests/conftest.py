@@ -18,6 +18,8 @@ for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GX_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # Prefect reads it when a test file imports it: no server comes up where a test has none.
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
     "MPLBACKEND": "Agg",
