@@ -129,5 +129,5 @@ def test_a_busy_database_is_not_called_damaged(tmp_path, monkeypatch):
     connection.execute("BEGIN EXCLUSIVE")
     real = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: real(*a, **{**k, "timeout": 0.01}))
-    databases.demand_whole(path, "")
+    assert databases.demand_whole(path, "") is None
     connection.close()
