@@ -140,7 +140,7 @@ class Shared:
 
     def _new(self, first: Sequence[Mapping[str, Any]]) -> Claimed | None:
         """A trial that nobody has begun, where one is wanted."""
-        begun = len(self._ended()) + len(drawing.running(self._study))
+        begun = drawing.begun(self._study)
         if begun >= self._wanted:
             return None
         if begun < len(first) and not drawing.waiting(self._study):

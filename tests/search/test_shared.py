@@ -96,6 +96,29 @@ def test_a_trial_that_ends_between_the_look_and_the_lock_is_not_taken_over(
         assert one.facts()["taken_over"] == 0
 
 
+@pytest.mark.parametrize("look", range(1, 5))
+def test_a_trial_that_ends_while_another_is_claimed_makes_no_room(
+    look: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ends a trial waits for no claim: it may end between any two looks at the study."""
+    with joined(2) as one, joined(2) as other:
+        mine = claimed(one)
+        theirs = claimed(other)
+        real, looks = other._study.get_trials, itertools.count(1)
+
+        def ends_after(*given: Any, **more: Any) -> object:
+            seen = real(*given, **more)
+            if next(looks) == look:
+                one.tell(mine, "complete", 0.5)
+            return seen
+
+        with monkeypatch.context() as patch:
+            patch.setattr(other._study, "get_trials", ends_after)
+            assert other.claim("me", FIRST) is None
+        other.tell(theirs, "complete", 0.1)
+        assert len(states()) == 2
+
+
 def worked(folder: Path, die: Callable[[int], None]) -> SearchResult:
     """A search of one trial whose process dies as `die` says, at each try until it does not."""
     config = SearchConfig(trials=1, space=test_search.SPACE)
