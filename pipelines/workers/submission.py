@@ -1,6 +1,5 @@
 """Ask for a run that a worker executes; nothing of Prefect is imported for it."""
 
-import os
 import uuid
 from collections.abc import Mapping
 from functools import partial
@@ -9,9 +8,10 @@ from typing import Any
 from components import project
 from components.errors import ServiceUnreachable
 from components.records import Record
-from pipelines import api, outages, pools, servers, templates
+from pipelines import api, outages, pools
 from pipelines.api import Api
 from pipelines.config import RunConfig
+from pipelines.deployments.server import connected
 from pipelines.running import Asked, placed
 from pipelines.runs import Wishes, new_id
 from pipelines.workers import calls, inventory
@@ -93,15 +93,5 @@ def _deployment(server: Api) -> str:
     found = server.get(DEPLOYMENT)
     if found is not None:
         return str(found["id"])
-    home = project.home()
-    servers.adopt(home)  # before Prefect is imported, which reads its settings then
-    os.environ.update(templates.prefect_settings(home))
-    from prefect.client.orchestration import get_client
-
-    try:
-        with get_client(sync_client=True) as client:
-            return str(pools.ensure(client)["run"])
-    except Exception as error:
-        if not outages.away(error):
-            raise
-        raise ServiceUnreachable(f"Prefect at {server.url} does not answer", "athanor up") from None
+    with connected() as client:
+        return str(pools.ensure(client)["run"])

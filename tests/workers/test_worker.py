@@ -9,7 +9,7 @@ import pytest
 from components import objects
 from components.artifacts import SearchResult, TrainedModel
 from pipelines import keys, places, runs
-from pipelines.workers import process, standing
+from pipelines.workers import process, standing, submission
 from tests.pipelines import small_project
 from tests.workers.house import SHORT, House, all_held, until
 from tests.workers.spans import of_run, shared
@@ -56,6 +56,26 @@ def test_a_run_on_a_worker_is_the_run_of_one_process(house: House, tmp_path: Pat
     assert said.code == 0, said.err
     own = next(s for s in runs_of(alone).last.steps if s.name == "finetune")
     assert finetuned(record) == stored_in(alone, str(own.key))
+
+
+def test_a_run_is_asked_for_before_a_worker_has_made_its_deployment(house: House) -> None:
+    """Also by a process that imported Prefect when it knew of no server."""
+    import prefect.settings
+
+    assert prefect.settings.PREFECT_API_URL.value() is None
+    server = submission.reached()
+    before = until(lambda: server.get(submission.DEPLOYMENT), "the worker has made it")
+    house.asks(
+        "from prefect.client.orchestration import get_client\n"
+        "with get_client(sync_client=True) as client:\n"
+        "    client.delete_deployment(known)\n"
+        "print(json.dumps(known))",
+        known=before["id"],
+    )
+    assert server.get(submission.DEPLOYMENT) is None
+    made = submission._deployment(server)
+    assert made != before["id"]
+    assert server.get(submission.DEPLOYMENT)["id"] == made
 
 
 def runs_of(home: Path) -> runs.RunRecord:
