@@ -18,6 +18,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -93,7 +94,19 @@ class Injector:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.home = os.path.realpath(plan.home) + os.sep
-        self.busy = False
+        self._own = threading.local()
+
+    @property
+    def busy(self) -> bool:
+        """Whether this thread is at work for the injector: what that writes is no passing.
+
+        Another thread's passing at the same moment is one.
+        """
+        return getattr(self._own, "busy", False)
+
+    @busy.setter
+    def busy(self, busy: bool) -> None:
+        self._own.busy = busy
 
     def inside(self, path: Any) -> str:
         """The path below the home; empty where it lies elsewhere."""
