@@ -1,7 +1,13 @@
-"""Is a SQLite file whole? Asked before a library opens it and takes what it finds for the truth."""
+"""SQLite files that others write to: read as they are, and asked whether they are whole.
+
+Asked before a library opens one and takes what it finds for the truth.
+"""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from components.errors import IntegrityError
 
@@ -9,6 +15,22 @@ FULLY_BYTES = 64 << 20
 """Up to this size every page and index is read; of a larger file only the head and the length."""
 
 _seen: set[tuple[str, int]] = set()
+
+
+@contextmanager
+def reading(database: Path, timeout_s: float = 30) -> Iterator[sqlite3.Connection]:
+    """A connection to an existing database for questions only.
+
+    It may write all the same: a process that was killed in a transaction leaves a journal, and
+    only who may write can roll that back. With `mode=ro` SQLite refuses to read at all.
+
+    Raises:
+        sqlite3.DatabaseError: it is not there, no database, damaged, or locked for too long.
+    """
+    place = f"file:{quote(str(database))}?mode=rw"
+    with closing(sqlite3.connect(place, uri=True, timeout=timeout_s)) as connection:
+        connection.execute("PRAGMA query_only = ON")
+        yield connection
 
 
 def demand_whole(database: Path, remedy: str) -> None:
@@ -35,17 +57,15 @@ def _wrong(database: Path, fully: bool) -> str:
     with database.open("rb") as file:
         if not file.read(1):
             return "it is empty"
-    connection = sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=5)
     try:
-        connection.execute("SELECT * FROM alembic_version").fetchone()
-        if fully:
-            [found] = connection.execute("PRAGMA integrity_check(1)").fetchone()
-            return "" if found == "ok" else str(found).strip().splitlines()[-1]
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        size = pages * connection.execute("PRAGMA page_size").fetchone()[0]
-        return "" if database.stat().st_size >= size else "it is cut short"
+        with reading(database, timeout_s=5) as connection:
+            connection.execute("SELECT * FROM alembic_version").fetchone()
+            if fully:
+                [found] = connection.execute("PRAGMA integrity_check(1)").fetchone()
+                return "" if found == "ok" else str(found).strip().splitlines()[-1]
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            size = pages * connection.execute("PRAGMA page_size").fetchone()[0]
+            return "" if database.stat().st_size >= size else "it is cut short"
     except sqlite3.DatabaseError as error:
         busy = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
         return "" if busy else str(error)
-    finally:
-        connection.close()

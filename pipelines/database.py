@@ -2,13 +2,11 @@
 
 import os
 import shutil
-import sqlite3
 import subprocess
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
-from components import mlflow_store, postgres, project
+from components import databases, mlflow_store, postgres, project
 from components.errors import AthanorError, ResourceError, UsageError
 from components.keeping import backup, moved
 from components.postgres import Address
@@ -142,7 +140,7 @@ def _demand_no_version(home: Path) -> None:
     file = home / "mlflow" / mlflow_store.DATABASE
     if not file.is_file():
         return
-    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)) as asked:
+    with databases.reading(file) as asked:
         [versions] = asked.execute("SELECT count(*) FROM model_versions").fetchone()
     if versions:
         raise UsageError(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from components import bucket, postgres, project
+from components import bucket, databases, postgres, project
 from components.bucket import asking
 from components.errors import AthanorError
 from components.keeping import layouts, moved
@@ -206,11 +206,8 @@ def _bucket() -> Iterator[Finding]:
 def _damage(path: Path) -> str:
     """What SQLite finds wrong in the file; quick, so not every index entry is compared."""
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2)
-        try:
+        with databases.reading(path, timeout_s=2) as connection:
             [(answer,)] = connection.execute("PRAGMA quick_check(1)")
-        finally:
-            connection.close()
     except sqlite3.OperationalError as error:
         return "" if "locked" in str(error) else str(error)
     except sqlite3.DatabaseError as error:

@@ -1,11 +1,11 @@
 """What the database of studies says, asked without Optuna, whose import takes a second."""
 
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from components import files, postgres, project
+from components import databases, files, postgres, project
 
 AT_WORK = (
     "SELECT DISTINCT study_name FROM studies JOIN trials USING (study_id)"
@@ -54,6 +54,5 @@ def _asked(question: str) -> list[tuple[Any, ...]]:
         return postgres.rows("optuna", question)
     if not database().is_file():
         return []
-    place = f"file:{database()}?mode=ro"
-    with closing(sqlite3.connect(place, uri=True, timeout=60)) as asked:
+    with databases.reading(database(), timeout_s=60) as asked:
         return asked.execute(question).fetchall()

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components import files
+from components import databases, files
 from components.errors import IntegrityError, ResourceError, UsageError
 from components.keeping import layouts, moved
 from components.records import Record
@@ -229,7 +229,7 @@ def _copied(database: Path, scratch: Path) -> Path:
     copy = scratch / f"{secrets.token_hex(8)}.db"
     try:
         with (
-            closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=60)) as source,
+            databases.reading(database, timeout_s=60) as source,
             closing(sqlite3.connect(copy)) as target,
         ):
             source.backup(target)

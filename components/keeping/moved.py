@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from components import files
+from components import databases, files
 
 DATABASE = Path("mlflow", "mlflow.db")
 ARTIFACTS = Path("mlflow", "artifacts")
@@ -31,7 +31,7 @@ def recorded(home: Path) -> Path | None:
     if not database.is_file():
         return None
     try:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30)) as known:
+        with databases.reading(database) as known:
             row = known.execute(
                 "SELECT artifact_location FROM experiments WHERE experiment_id = 0"
             ).fetchone()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from components import mlflow_store
+from components import databases, mlflow_store
 from components.errors import IntegrityError, ServiceUnreachable
 
 TIMEOUT_S = 3.0
@@ -76,16 +76,14 @@ def _file(uri: str) -> Path:
 def _looked_up(database: Path, question: str, name: str) -> tuple[Any, ...] | None:
     if not mlflow_store.exists(database):
         return None
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=TIMEOUT_S)
     try:
-        return connection.execute(question, (name,)).fetchone()
+        with databases.reading(database, TIMEOUT_S) as connection:
+            return connection.execute(question, (name,)).fetchone()
     except sqlite3.OperationalError as error:
         raise ServiceUnreachable(f"{database} does not answer ({error})", "try again") from error
     except sqlite3.DatabaseError as error:
         remedy = "restore it from a backup: athanor restore FILE"
         raise IntegrityError(f"{database} is damaged ({error})", remedy) from error
-    finally:
-        connection.close()
 
 
 def _from_server(uri: str, name: str) -> int | None:

@@ -4,11 +4,12 @@ import contextlib
 import hashlib
 import json
 import os
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+
+from components import databases
 
 WHOLE_JSON = (
     "stores.json", "servers.json", "prefect/embedded.json", "tracking/*.json", "cache/*",
@@ -147,7 +148,7 @@ def judged(home: Path, name: str) -> set[int]:
 
 def ask(database: Path, query: str) -> list[tuple]:
     """Rows of a database that nobody writes now."""
-    with contextlib.closing(sqlite3.connect(database, timeout=30)) as connection:
+    with databases.reading(database) as connection:
         return connection.execute(query).fetchall()
 
 

@@ -1,11 +1,9 @@
 """Whole runs whose servers go away while a training works: no step waits, nothing is lost."""
 
 import base64
-import contextlib
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -16,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from components import mlflow_store
+from components import databases, mlflow_store
 from pipelines import embedded, outages, starting, templates
 from tests.faults.proxy import Proxy
 from tests.faults.shipped import difference
@@ -97,7 +95,7 @@ def _step(journal: Path) -> int:
 def ask(home: Path, query: str) -> list[tuple[Any, ...]]:
     """Rows of a home's Prefect database."""
     place = home / "prefect/prefect.db"
-    with contextlib.closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True)) as connection:
+    with databases.reading(place) as connection:
         return connection.execute(query).fetchall()
 
 

@@ -4,11 +4,9 @@ The story is told in order: SIGKILL of all its processes in a search trial, Ctrl
 a training that was forced, and the same run to its end, each time by `athanor resume`.
 """
 
-import contextlib
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from components import databases
 from pipelines import embedded
 from tests.pipelines import small_project
 from tests.pipelines.small_project import Said
@@ -55,7 +54,7 @@ class Home(NamedTuple):
     def ask(self, database: str, query: str) -> list[tuple[Any, ...]]:
         """Rows of a server's database."""
         place = self.folder / database / f"{database}.db"
-        with contextlib.closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True)) as connection:
+        with databases.reading(place) as connection:
             return connection.execute(query).fetchall()
 
     def unfinished(self) -> dict[str, int]:

@@ -1,13 +1,12 @@
 """Data that break a demand end a real run before anything is trained, in one plain message."""
 
-import contextlib
 import json
 import re
-import sqlite3
 from pathlib import Path
 
 import pytest
 
+from components import databases
 from tests.pipelines import small_project
 
 
@@ -39,7 +38,7 @@ def test_data_that_break_a_demand_are_code_3_and_the_report_is_kept(
         ("mlflow", "SELECT DISTINCT status FROM runs", [("FAILED",)]),
     ):
         place = home / database / f"{database}.db"
-        with contextlib.closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True)) as connection:
+        with databases.reading(place) as connection:
             assert connection.execute(query).fetchall() == wanted
     planned = small_project.athanor(project, home, ("plan", *words[1:]), source).json
     assert planned["steps"][0]["state"] == "run", "a refusal is not a result"

@@ -1,10 +1,8 @@
 """A champion goes on with new data: from its weights, judged on the new test rows, once."""
 
-import contextlib
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from components import databases
 from components.errors import AthanorError
 from pipelines import ancestry
 from pipelines.config import load_run
@@ -68,7 +67,7 @@ class House(NamedTuple):
 
     def tags(self) -> dict[str, str]:
         place = self.home / "mlflow/mlflow.db"
-        with contextlib.closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True)) as connection:
+        with databases.reading(place) as connection:
             rows = connection.execute("SELECT key, value FROM tags WHERE key LIKE '%.retrain.%'")
             return dict(rows.fetchall())
 

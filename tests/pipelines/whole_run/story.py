@@ -1,12 +1,11 @@
 """What the fixtures and the tests of a whole run both use."""
 
-import contextlib
 import json
-import sqlite3
 import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from components import databases
 from tests.pipelines import small_project
 from tests.pipelines.small_project import Said
 
@@ -33,7 +32,7 @@ class Story(NamedTuple):
     def ask(self, database: str, query: str) -> list[tuple[Any, ...]]:
         """Rows from MLflow's or Prefect's database."""
         place = self.home / database / f"{database}.db"
-        with contextlib.closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True)) as connection:
+        with databases.reading(place) as connection:
             return connection.execute(query).fetchall()
 
     def record(self, name: str, document: dict[str, Any]) -> dict[str, Any]:
