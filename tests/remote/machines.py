@@ -34,6 +34,7 @@ gate: {first: majority}
 """
 
 SUBMIT = """\
+import sys
 from pathlib import Path
 from components import project
 from pipelines import servers
@@ -43,7 +44,8 @@ from pipelines.running import Asked
 from pipelines.runs import Wishes
 from pipelines.workers import submission
 file = Path("configs/tiny.yaml").resolve()
-print(submission.submit(Asked(load_run(file, ()), Wishes(), file)).run)
+words = tuple(sys.argv[1:])
+print(submission.submit(Asked(load_run(file, words), Wishes(assignments=words), file)).run)
 """
 
 PATIENCE_S = 500
@@ -131,8 +133,8 @@ class Machines:
     def kill_door(self) -> None:
         os.kill(json.loads((self.there.home / "servers.json").read_text())["door"]["pid"], 9)
 
-    def submit(self) -> str:
-        return self.there.python("-c", SUBMIT).strip()
+    def submit(self, *assignments: str) -> str:
+        return self.there.python("-c", SUBMIT, *assignments).strip()
 
     def state(self, run: str) -> str:
         try:

@@ -125,6 +125,36 @@ def test_nothing_is_left_over(ended: Ended) -> None:
     assert (machines.here.project / "data/words/dataset.json").is_file()
 
 
+def test_a_cancel_reaches_the_other_machine_and_the_training_goes_on_from_there(
+    ended: Ended,
+) -> None:
+    machines = ended.machines
+    work, at_work = machines.here.home / "work", machines.here.home / "worker/at-work"
+    before = set(work.iterdir())
+    run = machines.submit("finetune.budget={epochs: 1000000, batch_size: 16, checkpoint_steps: 50}")
+
+    def kept() -> list[int]:
+        """Steps of the checkpoints of the new training."""
+        new = [path for path in work.iterdir() if path not in before]
+        return sorted(int(each.stem) for path in new for each in path.glob("checkpoints/*.json"))
+
+    until(kept, "a checkpoint on the other machine")
+    said = machines.there.athanor("cancel", run, "--json")
+    assert said.code == 0, said.err
+    assert said.json["state"] == "interrupted"
+    until(lambda: not list(at_work.glob("*.json")), "nothing is at work there")
+    assert machines.state(run) == "interrupted"
+    step = kept()[-1]
+
+    (folder,) = [path for path in work.iterdir() if list(path.glob("checkpoints/*.json"))]
+    told = len(_done(folder))
+    again = machines.there.athanor("retry", run, "--detach")
+    assert again.code == 0, again.err
+    until(lambda: len(_done(folder)) > told + 3, "the training goes on")
+    assert min(_done(folder)[told:]) >= step
+    assert machines.there.athanor("cancel", run).code == 0
+
+
 def results(home: Path) -> dict[str, object]:
     """The content of every stored result, by key."""
     found = {}
@@ -143,3 +173,10 @@ def _training(work: Path) -> str:
         if journal.is_file() and b"train/loss" in journal.read_bytes():
             return folder.name
     return ""
+
+
+def _done(folder: Path) -> list[int]:
+    """Steps of a training as its journal tells them, in its order."""
+    lines = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
+    return [int(each["done"]) for each in whole if each["kind"] == "progress"]
