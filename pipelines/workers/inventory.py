@@ -126,10 +126,11 @@ def demand(step: str, wanted: Resources, workers: Sequence[Inventory]) -> None:
     if not workers or any(able(wanted, each) for each in workers):
         return
     has = "; ".join(f"{each.name} has {_given(each, wanted)}" for each in workers)
+    lower = f"lower resources.{step.partition('-')[0]} in the config, or "
+    join = "let a machine that has it join: athanor worker --server URL"
     raise ResourceError(
         f"no worker has {_asked(wanted)} for {step}: {has}",
-        f"lower resources.{step.partition('-')[0]} in the config, or let a machine that has them"
-        " join: athanor worker --server URL",
+        join if wanted == Resources() else lower + join,
     )
 
 

@@ -27,9 +27,9 @@ RUN = (
     "run", "configs/tiny.yaml", "--force", "finetune", "--set", "pretrain=~",
     "--set", "compress=[[]]", "--set", "baselines=[majority]",
     "--set", "search.trials=3", "--set", "search.epochs=30",
-    "--set", "finetune.budget={epochs: 150, batch_size: 16, checkpoint_steps: 50}",
+    "--set", "finetune.budget={epochs: 300, batch_size: 16, checkpoint_steps: 50}",
 )  # fmt: skip
-STEPS = 1500
+STEPS = 3000
 PATIENCE_S = 500.0
 UNFINISHED = {
     "flow runs": ("prefect", "SELECT count(*) FROM flow_run WHERE state_type IN {}"),

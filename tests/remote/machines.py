@@ -124,6 +124,8 @@ class Machines:
     def join(self) -> None:
         words = ("worker", "--server", self.url, "--slots", "1", "--name", "elsewhere")
         self.worker = self.here.started(*words, log=self.log)
+        known = self.there.home / "worker/inventory/elsewhere.json"
+        until(known.exists, "the worker is known there")
 
     def kill_worker(self) -> None:
         assert self.worker

@@ -30,8 +30,15 @@ BARE = Inventory(name="bare", owner="bare boot 1 1", memory_gb=16)
 def test_the_refusal_says_what_is_wanted_and_who_has_what() -> None:
     wanted = Resources(gpus=4, memory_gb=40)
     told = r"no worker has 4 devices of 40 GB for pretrain: gpu-box has 2 of 24 GB; bare has no dev"
-    with pytest.raises(ResourceError, match=told):
+    with pytest.raises(ResourceError, match=told) as refused:
         inventory.demand("pretrain", wanted, [BOX, BARE])
+    assert refused.value.remedy.startswith("lower resources.pretrain in the config, or let ")
+
+
+def test_what_no_config_asks_for_is_not_to_be_lowered() -> None:
+    with pytest.raises(ResourceError, match="no worker has a slot for the other steps") as refused:
+        inventory.demand("the other steps", Resources(), [BARE])
+    assert refused.value.remedy.startswith("let a machine that has it join")
 
 
 def test_memory_is_that_of_each_device() -> None:
