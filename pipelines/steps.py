@@ -62,7 +62,7 @@ UNITS = {
     "register": Unit(place="here", patient=True, retries=0),
     "rescore": Unit(),
     "judge": Unit(place="here", retries=0),
-    "promote": Unit(place="here", retries=0),
+    "promote": Unit(place="here", patient=True, retries=0),
 }
 
 
@@ -211,9 +211,9 @@ class Runner(Planner):
         if decision.outcome == "refused" and verdict is not None:
             failed = [f"{c.rule}: {c.observed}" for c in verdict.checks if not c.passed]
             evidence = {"verdict": verdict.digest, "rival": verdict.rival}
-            history.record(
-                version.name, "refused", version.version, why="; ".join(failed), evidence=evidence
-            )
+            record = partial(history.record, version.name, "refused", version.version)
+            told = partial(record, why="; ".join(failed), evidence=evidence)
+            outages.patiently(told, self.screen.note)
         store_decision(decision)  # last: whoever is killed before it decides again, and says so
         if self.forced.names or self.forced.start:
             self._began_anew(version_of(decision.registered))

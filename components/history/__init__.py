@@ -48,6 +48,17 @@ def record(name: str, event: What, version: int, **facts: Any) -> Event:
     return written
 
 
+def record_once(name: str, event: What, version: int, **facts: Any) -> None:
+    """The same, unless an entry says so already.
+
+    Whoever wrote that was killed then, or never heard that it was written.
+    """
+    draft = _draft(event, version, facts).model_dump(mode="json", exclude={"who"})
+    told = [each.model_dump(mode="json", include=set(draft)) for each in history(name)]
+    if draft not in told:
+        record(name, event, version, **facts)
+
+
 def history(name: str) -> tuple[Event, ...]:
     """Every entry of a name, oldest first, as it reads; `verify` says whether to believe it."""
     return ledger().read(name).events

@@ -8,13 +8,14 @@ def promote(registered: RegisteredModel, verdict: Verdict, *, expected: int | No
     """The champion moved to this version; `expected` is the champion that the verdict is about.
 
     A version that is the champion already, or that was rolled back by hand, is left as it is.
+    Done twice, it is told once: where the registry's answer was lost, it may be asked again.
 
     Raises:
         GateRefused: the verdict did not pass; it lists the failed checks.
         ChampionMoved: the champion is no longer the expected one (a UsageError): judge again.
         IntegrityError: the version's files are damaged, or the history is; the champion stays.
     """
-    from components.history import record
+    from components.history import record, record_once
     from components.registry.moving import promote as move
 
     name, version = registered.name, registered.version
@@ -35,5 +36,5 @@ def promote(registered: RegisteredModel, verdict: Verdict, *, expected: int | No
             f"the champion stays; athanor promote {name} {version} --force --reason TEXT overrules",
         )
     why = f"{verdict.rule} than {verdict.rival}" if verdict.rule != "first" else "first version"
-    record(name, "judged", version, previous=expected, why=why, evidence=evidence)
+    record_once(name, "judged", version, previous=expected, why=why, evidence=evidence)
     return move(name, version, expected=expected, why=why, evidence=evidence)

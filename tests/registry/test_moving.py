@@ -6,7 +6,7 @@ import pytest
 
 from components import history, registry
 from components.artifacts import Score, Verdict
-from components.errors import GateRefused, IntegrityError, UsageError
+from components.errors import GateRefused, IntegrityError, ServiceUnreachable, UsageError
 from components.registry import moving
 from components.steps.promote import promote
 from components.steps.register import RegisterConfig, register
@@ -136,7 +136,27 @@ def test_promoting_the_champion_again_does_nothing(versions):
     again = promote(first, passed(), expected=None)
     assert not again.moved
     assert registry.alias("reviews") == before
-    assert [event for event, *_ in events()].count("promoted") == 1
+    told = [event for event, *_ in events()]
+    assert (told.count("judged"), told.count("promoted")) == (1, 1)
+
+
+@pytest.mark.parametrize("lost", ["record_once", "move"])
+def test_a_promotion_whose_answer_was_lost_is_made_and_told_once(versions, monkeypatch, lost):
+    """The registry's server died after it had written, and the step is done again."""
+    real = getattr(history, lost)
+
+    def silent(*given, **more):
+        real(*given, **more)
+        raise ServiceUnreachable("the registry does not answer", "athanor up")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(history, lost, silent)
+        with pytest.raises(ServiceUnreachable):
+            promote(versions[0], passed(), expected=None)
+    promote(versions[0], passed(), expected=None)
+    assert registry.alias("reviews") == 1
+    told = [event for event, *_ in events()]
+    assert (told.count("judged"), told.count("promoted")) == (1, 1)
 
 
 def test_racing_promotions_have_one_winner(versions):
