@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.faults import damage
+from tests.faults import commands, damage
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
         finished = damage.Finished(root)
     else:
         finished = damage.Finished.made(root)
-    damage.warm()
+    commands.warm()
     names = [n for n in finished.files() if n.startswith(tuple(options.only))][:: options.every]
     used = {command for name in names for command in damage.use_of(name).commands}
     finished.learn(*sorted(used - {"use"}))

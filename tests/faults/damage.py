@@ -1,27 +1,20 @@
 """Damage to one file of a finished project, and what the commands that use it then answer."""
 
-import ctypes
 import hashlib
-import json
 import os
 import random
 import shutil
-import signal
-import sys
-import tempfile
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.faults import commands
+from tests.faults.commands import Answer
 from tests.pipelines import small_project
 
 KINDS = ("flip", "truncate", "empty", "delete", "swap", "chmod")
 """`flip` turns one bit and puts the time of change back, as a disk does that rots."""
-
-VOLATILE = {"latency_ms", "seconds"}
-"""Keys of answers that differ from call to call."""
 
 MAY_CHANGE = ("home/objects/verified/", "home/locks/", "home/logs/", "home/prefect/")
 """What reading commands may write: marks, locks, logs, the server's own files."""
@@ -102,22 +95,6 @@ class Result(NamedTuple):
     """The line that named it, or what is wrong."""
 
 
-class Answer(NamedTuple):
-    """What one command answered."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def content(self) -> Any:
-        """The document without what differs from call to call."""
-        try:
-            return _steady(json.loads(self.out))
-        except ValueError:
-            return self.out
-
-
 def use_of(path: str) -> Use:
     """The first sort that a path belongs to."""
     for use in USES:
@@ -170,14 +147,7 @@ class Finished:
 
     def ask(self, command: str, powerless: bool = False, path: str = "") -> Answer:
         """The answer of a command in a process of its own."""
-        with tempfile.TemporaryDirectory() as folder:
-            out, err = Path(folder) / "out", Path(folder) / "err"
-            child = os.fork()
-            if not child:
-                _child(self, command, (out, err), powerless, path)
-            _, status = os.waitpid(child, 0)
-            code = os.waitstatus_to_exitcode(status)
-            return Answer(code, out.read_text(), err.read_text())
+        return commands.ask(self.project, self.home, command, powerless, path)
 
     def case(self, case: Case) -> Result:
         """Damage, ask, judge, mend."""
@@ -350,153 +320,3 @@ def _remakes(command: str, content: Any) -> bool:
         return any("damaged" in reason or "never ran here" in reason for reason in reasons)
     again = [step for step in content["steps"] if step["state"] != "cached"]
     return command == "plan" and bool(again) and all(step["reasons"] for step in again)
-
-
-def _steady(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _steady(part) for name, part in value.items() if name not in VOLATILE}
-    if isinstance(value, list):
-        return [_steady(part) for part in value]
-    return value
-
-
-def _child(
-    finished: Finished, command: str, sinks: tuple[Path, Path], powerless: bool, path: str
-) -> None:
-    """The forked process of one command; it never returns."""
-    code = 99
-    try:
-        signal.alarm(240)
-        for number, sink in enumerate(sinks, 1):
-            handle = os.open(sink, os.O_WRONLY | os.O_CREAT, 0o600)
-            os.dup2(handle, number)
-        sys.stdout = os.fdopen(1, "w", closefd=False)
-        sys.stderr = os.fdopen(2, "w", closefd=False)
-        os.chdir(finished.project)
-        os.environ["ATHANOR_HOME"] = str(finished.home)
-        if powerless:
-            drop_power()
-        code = COMMANDS[command](finished, path)
-    except BaseException:  # noqa: BLE001  the process's edge
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _cli(*words: str) -> Callable[[Finished, str], int]:
-    def run(_finished: Finished, _path: str) -> int:
-        from pipelines import cli
-
-        return cli.run([*words, "--json"])
-
-    return run
-
-
-def _caught(work: Callable[[], Any]) -> int:
-    """What `athanor` would say of an error of the work."""
-    from components.errors import AthanorError
-
-    try:
-        sys.stdout.write(json.dumps(work()))
-    except AthanorError as error:
-        sys.stderr.write(f"athanor: {error.message}\n  -> {error.remedy}\n")
-        return error.exit_code
-    except PermissionError as error:
-        sys.stderr.write(f"athanor: {error.filename}\n  -> {error.strerror}\n")
-        return 6
-    return 0
-
-
-def _use(_finished: Finished, path: str) -> int:
-    """What every step does that wants an object."""
-    from components import objects
-
-    return _caught(lambda: str(objects.path(Path(path).name)))
-
-
-def _study(_finished: Finished, _path: str) -> int:
-    """What a search does first."""
-    from components import study
-
-    def work() -> list[str]:
-        plan = study.Plan("damage", {}, 0, "maximize", study.no_pruner())
-        with study.opened(plan) as one:
-            return [str(trial) for trial in one.trials]
-
-    return _caught(work)
-
-
-def _engine(finished: Finished, _path: str) -> int:
-    """What a run that executes something does first."""
-    from pipelines import embedded
-
-    def work() -> str:
-        server = embedded.start_embedded(finished.home)
-        try:
-            server.ready(120)
-        finally:
-            server.stop()
-        return "answers"
-
-    return _caught(work)
-
-
-COMMANDS: dict[str, Callable[[Finished, str], int]] = {
-    "plan": _cli("plan", "configs/tiny.yaml"),
-    "why": _cli("why", "--config", "configs/tiny.yaml"),
-    "run": _cli("run", "configs/tiny.yaml"),
-    "predict": _cli("predict", "tiny@champion", "房间好"),
-    "verify": _cli("verify", "tiny@champion"),
-    "models": _cli("models"),
-    "history": _cli("history", "tiny"),
-    "history --verify": _cli("history", "tiny", "--verify"),
-    "keys": _cli("keys"),
-    "data verify": _cli("data", "verify"),
-    "use": _use,
-    "study": _study,
-    "engine": _engine,
-}
-
-
-def drop_power() -> None:
-    """Give up root's right to read and write what the mode of a file forbids."""
-    if os.geteuid() != 0:
-        return
-
-    class Head(ctypes.Structure):
-        _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
-
-    class Sets(ctypes.Structure):
-        _fields_ = tuple(
-            (name, ctypes.c_uint32) for name in ("effective", "permitted", "inherited")
-        )
-
-    library = ctypes.CDLL(None, use_errno=True)
-    head, sets = Head(0x20080522, 0), (Sets * 2)()
-    if library.capget(ctypes.byref(head), sets):
-        raise OSError(ctypes.get_errno(), "capget")
-    for name in ("effective", "permitted"):
-        setattr(sets[0], name, getattr(sets[0], name) & ~0b110)  # DAC_OVERRIDE, DAC_READ_SEARCH
-    if library.capset(ctypes.byref(head), sets):
-        raise OSError(ctypes.get_errno(), "capset")
-
-
-def warm() -> None:
-    """Import once what the forked commands would each import again."""
-    import onnxruntime  # noqa: F401
-    import optuna  # noqa: F401
-    import tokenizers  # noqa: F401
-
-    from components import mlflow_store
-
-    mlflow_store.apply_settings()
-    import mlflow  # noqa: F401
-    from mlflow.store.tracking import sqlalchemy_store  # noqa: F401
-
-    from components import fingerprint
-    from pipelines import predicting, running, shelf, steps, trust  # noqa: F401
-
-    for name in steps.UNITS:
-        fingerprint.closure(f"components.steps.{name}:{name}")

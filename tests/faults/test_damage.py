@@ -17,7 +17,7 @@ import pytest
 from components import objects
 from components.errors import IntegrityError
 from pipelines import cli
-from tests.faults import damage
+from tests.faults import commands, damage
 from tests.faults.damage import KINDS, Case, Finished
 from tests.pipelines import small_project
 
@@ -47,7 +47,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         for name in ("ATHANOR_HOME", "MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
             patch.delenv(name, raising=False)
         made = Finished.made(tmp_path_factory.mktemp("damage") / "whole")
-    damage.warm()
+    commands.warm()
     made.keep_copy()
     return made
 
@@ -134,4 +134,4 @@ def test_the_undamaged_project_passes(
     for words in (["data", "verify"], ["verify", "tiny@champion"], ["plan", "configs/tiny.yaml"]):
         assert cli.run(words) == 0, capfd.readouterr().err
     assert "21 cached, 0 to run" in capfd.readouterr().out
-    finished.learn(*sorted(damage.COMMANDS.keys() - {"use", "engine"}))
+    finished.learn(*sorted(commands.COMMANDS.keys() - {"use", "engine"}))
