@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def in_a_terminal() -> Iterator[None]:
+    """A shell starts its background jobs deaf to SIGINT, and the tests may be one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def run(checkout: Path, seconds: str) -> int:
     home = {"ATHANOR_HOME": str(checkout / "home"), "PYTHONPATH": str(checkout)}
     return inner.athanor((seconds,), checkout, home, checkout / "answer")
@@ -62,7 +71,7 @@ def test_a_command_is_heard_and_what_it_left_is_ended(
 
 
 def test_an_interruption_ends_all_of_it_and_tells_nothing_of_its_inside(
-    checkout: Path, capsys: pytest.CaptureFixture[str]
+    in_a_terminal: None, checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before: list[tuple[int, ...]] = []
 
