@@ -6,12 +6,15 @@ Comments, docstrings and layout do not count, nor do annotations of functions.
 import ast
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 BODY = "<import>"
 """Name of what a module does when it is imported, beyond defining names."""
 
+TRIES = 5
+"""Of making one syntax tree."""
 
 Target = tuple[str, str | None]
 """A module and one of its attributes; None for the module itself."""
@@ -41,7 +44,7 @@ class Module:
         self.imports: dict[str, Target] = {}
         """By local name."""
         self._mentions: dict[str, Mentions] = {}
-        for statement in _flat(ast.parse(text).body):
+        for statement in _flat(_tree(text).body):
             if isinstance(statement, ast.Import | ast.ImportFrom):
                 self.imports.update(_imports(statement, name, folder))
                 continue
@@ -85,6 +88,18 @@ class Module:
             texts=frozenset(texts),
             computed=computed,
         )
+
+
+def _tree(text: str) -> ast.Module:
+    """The syntax tree of a text, tried again where Python miscounts.
+
+    Until 3.11.8 all threads count the depth of their trees in one place; where one is interrupted
+    in that, the sound tree of another is a SystemError (python/cpython#106905).
+    """
+    for _ in range(TRIES - 1):
+        with suppress(SystemError):
+            return ast.parse(text)
+    return ast.parse(text)
 
 
 def _flat(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -176,7 +191,7 @@ def _digest(nodes: list[ast.stmt]) -> str:
 
 
 def _copy(node: ast.stmt) -> ast.stmt:
-    return ast.parse(ast.unparse(node)).body[0]
+    return _tree(ast.unparse(node)).body[0]
 
 
 class _Bare(ast.NodeTransformer):

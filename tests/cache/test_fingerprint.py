@@ -1,11 +1,12 @@
 """The stale-cache cases, on small packages written for each test."""
 
+import ast
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from components import fingerprint
+from components import fingerprint, source
 
 SOURCES = {
     "components/__init__.py": "",
@@ -154,3 +155,22 @@ def test_a_types_only_import_does_not_count(root: Path) -> None:
 def test_a_missing_entry_is_refused(root: Path) -> None:
     with pytest.raises(LookupError, match=r"no 'nothing' in the source of components\.steps\.fit"):
         fingerprint.closure("components.steps.fit:nothing", {}, root)
+
+
+@pytest.mark.parametrize("often", [1, source.TRIES])
+def test_where_python_miscounts_the_text_is_read_again(
+    often: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real, failing = ast.parse, iter([SystemError("recursion depth mismatch")] * often)
+
+    def parse(text: str) -> ast.Module:
+        for error in failing:
+            raise error
+        return real(text)
+
+    monkeypatch.setattr(ast, "parse", parse)
+    if often < source.TRIES:
+        assert set(source.Module("m", tmp_path, "def f(): ...").symbols) == {"f"}
+    else:
+        with pytest.raises(SystemError, match="mismatch"):
+            source.Module("m", tmp_path, "def f(): ...")
