@@ -121,7 +121,7 @@ def _followed(asked: Asked, shown: Screen, begun: float) -> Report:
     record = Following(submitted, shown, seen).to_the_end()
     if record.state not in runs.FINISHED:
         raise _error(record)
-    return _report(asked, record, begun)
+    return _report(asked, record, begun, shown)
 
 
 class Following:
@@ -222,7 +222,7 @@ def _leaves() -> bool:
         return True
 
 
-def _report(asked: Asked, record: RunRecord, begun: float) -> Report:
+def _report(asked: Asked, record: RunRecord, begun: float, shown: Screen) -> Report:
     """The receipt, read from what the worker stored.
 
     Raises:
@@ -240,9 +240,8 @@ def _report(asked: Asked, record: RunRecord, begun: float) -> Report:
         for one in record.last.steps
     )
     latest = Latest(record.id, record.mlflow_run_id)
-    return running.report(
-        asked.config, outcome, steps, latest, (time.monotonic() - begun, record.last.notes)
-    )
+    end = running.ended(asked.config, shown, begun, record.last.notes)
+    return running.report(asked.config, outcome, steps, latest, end)
 
 
 def _error(record: RunRecord) -> Exception:

@@ -4,19 +4,23 @@ Get new data > are they the champion's? > the chain of `pipelines.train`, from i
 studies > both on the same new test rows > promoted or refused > the report.
 """
 
+import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from components import leases
 from components.bundle import Bundle
 from components.registry import fetching, glance
-from pipelines import ancestry, running
+from pipelines import ancestry, outages, running
 from pipelines.config import RunConfig, load_run
 from pipelines.receipt import Report
 from pipelines.retraining import arrival, report
 from pipelines.retraining.records import Retrained
 from pipelines.runs import Retraining, RunRecord, Wishes
+
+log = logging.getLogger(__name__)
 
 
 @leases.held()
@@ -65,10 +69,11 @@ class _Champion(NamedTuple):
 
 
 def _champion(config: RunConfig) -> _Champion | None:
-    version = glance.champion(config.name)
+    version = outages.patiently(partial(glance.champion, config.name), log.warning)
     if version is None:
         return None
-    return _Champion(version, fetching.fetch(config.name, version))
+    fetch = partial(fetching.fetch, config.name, version)
+    return _Champion(version, outages.patiently(fetch, log.warning))
 
 
 def _asked(config: RunConfig, champion: _Champion | None, reason: str) -> Retraining:

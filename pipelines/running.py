@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from components import leases, project
 from components.errors import AthanorError, ConfigError, ServiceUnreachable, UsageError
 from components.registry import glance
-from pipelines import ancestry, holding, runs
+from pipelines import ancestry, holding, outages, runs
 from pipelines.config import RunConfig, load_run
 from pipelines.keys import differing
 from pipelines.plan import Forced, Outlook, Planner
@@ -39,6 +40,16 @@ def wishes_of(options: "argparse.Namespace") -> Wishes:
         network="refused" if vars(options).get("offline", False) else "allowed",
         retraining=Retraining.model_validate_json(known.read_bytes()) if known else None,
     )
+
+
+class End(NamedTuple):
+    """What a run's end adds to what it did."""
+
+    seconds: float
+    """On the clock."""
+    champion: int | None
+    """Now, whoever made it that."""
+    notes: tuple[str, ...] = ()
 
 
 class Latest(NamedTuple):
@@ -140,7 +151,8 @@ def execute(asked: Asked, work: Work | None = None) -> Report:
         )
         if before is not None:
             _found_complete(before, outcome, steps)
-        return report(config, outcome, steps, _latest(config), (time.monotonic() - begun, ()))
+        end = End(time.monotonic() - begun, glance.champion(config.name))
+        return report(config, outcome, steps, _latest(config), end)
     finally:
         shown.close()
 
@@ -256,9 +268,9 @@ def _executed(asked: Asked, shown: Screen, begun: float) -> Report:
             engines = engines._replace(elsewhere=asked.elsewhere)
             result = engines.execute(config, forced, held, file)
         latest = Latest(held.id, result.mlflow_run_id)
-        extra = (time.monotonic() - begun, tuple(result.notes))
-        held.noted(extra[1])
-        made = report(config, result.outcome, result.steps, latest, extra)
+        held.noted(tuple(result.notes))
+        end = ended(config, shown, begun, tuple(result.notes))
+        made = report(config, result.outcome, result.steps, latest, end)
         held.end("refused" if made.exit_code else "completed", made.exit_code)
     if any(step.name == "promote" and step.state == "executed" for step in result.steps):
         events.moved(result.outcome.decision.promotion)
@@ -299,19 +311,29 @@ def report(
     outcome: Outcome,
     steps: tuple[Step, ...],
     latest: Latest,
-    extra: tuple[float, tuple[str, ...]],
+    end: End,
 ) -> Report:
-    """All that is said at the end; `extra` are the seconds on the clock and the notes."""
+    """All that is said at the end."""
     return Report(
         run_id=latest.run_id,
         mlflow_run_id=latest.mlflow_run_id,
-        seconds=extra[0],
+        seconds=end.seconds,
         config=config,
         outcome=outcome,
         steps=steps,
-        champion=glance.champion(config.name),
-        notes=extra[1],
+        champion=end.champion,
+        notes=end.notes,
     )
+
+
+def ended(config: RunConfig, shown: Screen, begun: float, notes: tuple[str, ...]) -> End:
+    """How a run that executed something ends; a registry that is away is asked again.
+
+    Raises:
+        ServiceUnreachable: it stays away.
+    """
+    champion = outages.patiently(partial(glance.champion, config.name), shown.note)
+    return End(time.monotonic() - begun, champion, notes)
 
 
 def _latest(config: RunConfig) -> Latest:
