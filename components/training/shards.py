@@ -8,6 +8,7 @@ one process writes.
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
@@ -118,4 +119,17 @@ class _Adding(ReduceScatter):
 
 
 def _full(tensor: Tensor) -> Tensor:
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    """A tensor that the ranks share by its first axis, whole in each of them.
+
+    DTensor's own `full_tensor` crashed now and then in the native code that waits for gloo
+    (torch 2.13: a double free).
+    """
+    if not isinstance(tensor, DTensor):
+        return tensor
+    part, ranks = tensor.to_local().detach(), tensor.device_mesh.size()
+    rows = -(-tensor.shape[0] // ranks)  # the last ranks may have fewer, or none
+    sent = part.new_zeros(rows, *tensor.shape[1:])
+    sent[: len(part)] = part
+    whole = part.new_empty(rows * ranks, *tensor.shape[1:])
+    dist.all_gather_into_tensor(whole, sent)
+    return whole[: tensor.shape[0]]
