@@ -1,6 +1,6 @@
-"""SQLite files that others write to: read as they are, and asked whether they are whole.
+"""SQLite files that others write to: read as they are, and examined.
 
-Asked before a library opens one and takes what it finds for the truth.
+Whether one is whole is asked before a library opens it and takes what it finds for the truth.
 """
 
 import sqlite3

@@ -147,7 +147,7 @@ def judged(home: Path, name: str) -> set[int]:
 
 
 def ask(database: Path, query: str) -> list[tuple]:
-    """Rows of a database that nobody writes now."""
+    """Rows of a database in a home."""
     with databases.reading(database) as connection:
         return connection.execute(query).fetchall()
 

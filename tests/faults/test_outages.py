@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from components import databases, mlflow_store
+from components import mlflow_store
 from pipelines import embedded, outages, starting, templates
+from tests.faults import invariants
 from tests.faults.proxy import Proxy
 from tests.faults.shipped import difference
 from tests.pipelines import small_project
@@ -95,8 +96,7 @@ def _step(journal: Path) -> int:
 def ask(home: Path, query: str) -> list[tuple[Any, ...]]:
     """Rows of a home's Prefect database."""
     place = home / "prefect/prefect.db"
-    with databases.reading(place) as connection:
-        return connection.execute(query).fetchall()
+    return invariants.ask(place, query)
 
 
 def finetune_run(server: Server, name: str = "tiny") -> str:

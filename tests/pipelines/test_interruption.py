@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from components import databases
 from pipelines import embedded
+from tests.faults import invariants
 from tests.pipelines import small_project
 from tests.pipelines.small_project import Said
 
@@ -54,8 +54,7 @@ class Home(NamedTuple):
     def ask(self, database: str, query: str) -> list[tuple[Any, ...]]:
         """Rows of a server's database."""
         place = self.folder / database / f"{database}.db"
-        with databases.reading(place) as connection:
-            return connection.execute(query).fetchall()
+        return invariants.ask(place, query)
 
     def unfinished(self) -> dict[str, int]:
         """What each server shows as still at work."""

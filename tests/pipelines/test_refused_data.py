@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components import databases
+from tests.faults import invariants
 from tests.pipelines import small_project
 
 
@@ -38,7 +38,6 @@ def test_data_that_break_a_demand_are_code_3_and_the_report_is_kept(
         ("mlflow", "SELECT DISTINCT status FROM runs", [("FAILED",)]),
     ):
         place = home / database / f"{database}.db"
-        with databases.reading(place) as connection:
-            assert connection.execute(query).fetchall() == wanted
+        assert invariants.ask(place, query) == wanted
     planned = small_project.athanor(project, home, ("plan", *words[1:]), source).json
     assert planned["steps"][0]["state"] == "run", "a refusal is not a result"

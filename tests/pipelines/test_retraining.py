@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from components import databases
 from components.errors import AthanorError
 from pipelines import ancestry
 from pipelines.config import load_run
 from pipelines.runs import Retraining, Wishes
+from tests.faults import invariants
 from tests.intake.conftest import fresh
 from tests.pipelines import small_project
 from tests.pipelines.small_project import Said
@@ -67,9 +67,8 @@ class House(NamedTuple):
 
     def tags(self) -> dict[str, str]:
         place = self.home / "mlflow/mlflow.db"
-        with databases.reading(place) as connection:
-            rows = connection.execute("SELECT key, value FROM tags WHERE key LIKE '%.retrain.%'")
-            return dict(rows.fetchall())
+        query = "SELECT key, value FROM tags WHERE key LIKE '%.retrain.%'"
+        return {key: value for key, value in invariants.ask(place, query)}
 
 
 def lines(rows: list[dict[str, str]]) -> str:

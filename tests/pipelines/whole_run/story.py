@@ -5,7 +5,7 @@ import textwrap
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from components import databases
+from tests.faults import invariants
 from tests.pipelines import small_project
 from tests.pipelines.small_project import Said
 
@@ -32,8 +32,7 @@ class Story(NamedTuple):
     def ask(self, database: str, query: str) -> list[tuple[Any, ...]]:
         """Rows from MLflow's or Prefect's database."""
         place = self.home / database / f"{database}.db"
-        with databases.reading(place) as connection:
-            return connection.execute(query).fetchall()
+        return invariants.ask(place, query)
 
     def record(self, name: str, document: dict[str, Any]) -> dict[str, Any]:
         """The stored result of a step that `plan` knows the key of."""
