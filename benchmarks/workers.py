@@ -2,8 +2,8 @@
 
     python -m benchmarks.workers dispatch
     python -m benchmarks.workers embedded
-    python -m benchmarks.workers devices --rounds 100
-    python -m benchmarks.workers kills --count 20 --seed 1
+    python -m benchmarks.workers devices --rounds 100 [--seed 1]
+    python -m benchmarks.workers kills --count 20 --seed 1 [--only step worker]
     python -m benchmarks.workers outage --seconds 180
     python -m benchmarks.workers queue --runs 50 [--postgresql]
 
@@ -104,7 +104,7 @@ def _way(house: House, step: runs.StepRecord) -> float | None:
     return None if outcome.seconds is None else step.seconds - outcome.seconds
 
 
-def devices(house: House, rounds: int) -> int:
+def devices(house: House, rounds: int, seed: int) -> int:
     """Four runs on two devices: pairs that had one device at one time, and devices left idle.
 
     Almost every step wants a device, so a round is some 20 steps of random length.
@@ -112,7 +112,7 @@ def devices(house: House, rounds: int) -> int:
     wanted = [f"resources.{name}.gpus=1" for name in ON_DEVICES]
     bad, steps, pauses = 0, 0, []
     for number in range(rounds):
-        rng = random.Random(number)
+        rng = random.Random(f"{seed} {number}")
         epochs = [rng.randint(1, 40) for _ in range(4)]
         asked = [
             house.submit(
@@ -152,17 +152,17 @@ KILLED: dict[str, Callable[[House], Sequence[int]]] = {
 }
 
 
-def kills(house: House, count: int, seed: int) -> int:
-    """Kill each part of the house at random moments of a run, `count` times each."""
+def kills(house: House, count: int, seed: int, parts: Sequence[str]) -> int:
+    """Kill each of these parts of the house at random moments of a run, `count` times each."""
     plain = house.ended(house.submit("finetune.seed=1", "finetune.budget.epochs=20").run)
     undisturbed = len(plain.last.steps), _weights(plain)
     done: list[Kill] = []
     for number in range(count):
-        for what in KILLED:
+        for what in parts:
             done.append(_kill(house, what, random.Random(f"{seed} {number} {what}"), undisturbed))
             print(f"{len(done):4} {done[-1]}", flush=True)
     good = 0
-    for what in KILLED:
+    for what in parts:
         mine = [each for each in done if each.what == what and each.hit]
         well = sum(each.same and not each.doubled for each in mine)
         freed = max((each.freed_s for each in mine), default=0.0)
@@ -171,7 +171,7 @@ def kills(house: House, count: int, seed: int) -> int:
             f"{what:8} {len(mine)} kills of a run at work, {well} ended well: same weights, no "
             f"step done twice; places free after at most {freed:.1f} s"
         )
-    return int(good < len(KILLED))
+    return int(good < len(parts))
 
 
 def _kill(house: House, what: str, rng: random.Random, plain: tuple[int, str]) -> Kill:
@@ -194,10 +194,8 @@ def _kill(house: House, what: str, rng: random.Random, plain: tuple[int, str]) -
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     freed_s = _freed_s(house) if what == "step" else 0.0
-    try:
-        record = house.ended(run, 300)
-    except AssertionError:  # it ended badly, or not at all: said, and the next one is killed
-        record = runs.find(run)
+    house.ends(run, 300)  # where it does not, the record says so, and the next one is killed
+    record = runs.find(run)
     names = [s.name for at in record.attempts for s in at.steps if s.state == "executed"]
     doubled = tuple(sorted({name for name in names if names.count(name) > 1}))
     same = record.state == "completed" and _weights(record) == digest
@@ -302,8 +300,8 @@ def main(words: Sequence[str]) -> int:
     kinds: dict[str, Callable[[House], int]] = {
         "dispatch": dispatch,
         "embedded": embedded,
-        "devices": lambda house: devices(house, options.rounds),
-        "kills": lambda house: kills(house, options.count, options.seed),
+        "devices": lambda house: devices(house, options.rounds, options.seed),
+        "kills": lambda house: kills(house, options.count, options.seed, options.only),
         "outage": lambda house: outage(house, options.seconds),
         "queue": lambda house: queue(house, options.runs),
     }
@@ -311,6 +309,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("what", choices=kinds)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--only", nargs="+", choices=KILLED, default=tuple(KILLED), help="killed")
     parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)

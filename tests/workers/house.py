@@ -100,13 +100,18 @@ class House(NamedTuple):
 
     def ended(self, run: str, patience_s: float = 240) -> RunRecord:
         """The record of a run once no process works on it any more."""
+        assert self.ends(run, patience_s), f"{run} did not end: {runs.load(run)}"
+        return runs.find(run)
+
+    def ends(self, run: str, patience_s: float) -> bool:
+        """Whether a run ends in time; waits until it does."""
         until = time.monotonic() + patience_s
         while time.monotonic() < until:
             record = runs.load(run)
             if record is not None and record.state in runs.FINISHED:
-                return record
+                return True
             time.sleep(0.2)
-        raise AssertionError(f"{run} did not end: {runs.load(run)}")
+        return False
 
     def at(self, run: str, step: str, patience_s: float = 120) -> None:
         """Wait until a step of a run is at work in its process."""
