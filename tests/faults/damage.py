@@ -318,5 +318,7 @@ def _remakes(command: str, content: Any) -> bool:
     if command == "why":
         reasons = [reason for step in content["steps"] for reason in step["reasons"]]
         return any("damaged" in reason or "never ran here" in reason for reason in reasons)
-    again = [step for step in content["steps"] if step["state"] != "cached"]
-    return command == "plan" and bool(again) and all(step["reasons"] for step in again)
+    if command == "plan":
+        again = [step for step in content["steps"] if step["state"] != "cached"]
+        return bool(again) and all(step["reasons"] for step in again)
+    return False
