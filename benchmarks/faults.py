@@ -19,7 +19,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,39 +90,57 @@ def writes(options: argparse.Namespace, folder: Path) -> dict:
 
 
 def run_kills(options: argparse.Namespace, folder: Path) -> dict:
-    """Kills of the whole run: each commit in turn, and moments drawn by the seed."""
+    """Kills of the whole run: each commit in turn, and moments drawn by the seed.
+
+    A home's run goes on from kill to kill until it ends: by itself, where the commit that is next
+    lies behind it already, and then a fresh home is killed there.
+    """
     source = small_project.frozen(folder / "source")
     project = small_project.write(folder / "tiny")
     undisturbed = whole.run(project, folder / "undisturbed", source)
     if undisturbed.code:
         raise SystemExit(undisturbed.err)
     wanted = whole.weights(folder / "undisturbed"), whole.bundles(folder / "undisturbed")
-    kills, wrong, points = 0, 0, {}
+    homes = (folder / f"home-{number}" for number in itertools.count())
+    kills, wrong, ends, points = 0, 0, 0, Counter()
     commits = whole.MAIN if options.main else whole.ORDER
-    for ends, seed in enumerate(_seeds(options.seed), 1):
-        home = folder / f"home-{seed}"
+
+    def ended_well(last: whole.Ended, home: Path) -> bool:
+        same = (whole.weights(home), whole.bundles(home)) == wanted
+        left = [*last.left, *invariants.broken(home)]
+        if last.code == 0 and same and not left and len(invariants.run_keys(home)) == 1:
+            return True
+        print(f"seed {seed}: {last.code} same={same} {left}; {whole.replay(seed)}", flush=True)
+        return False
+
+    for seed in itertools.count(options.seed):
+        home = next(homes)
         for commit, action in [*whole.schedule(seed, commits), *_moments(seed, 4)]:
             if kills == options.kills:
                 break
-            if commit:
-                plan = whole.kill(home, commit, 1, action)
-                ended = whole.run(project, home, source, plan)
-            else:
-                ended = whole.run(project, home, source, kill_after_s=float(action))
+            begun = home.exists()
+            ended = _killed(project, home, source, commit, action)
+            if begun and not ended.fired:
+                ends, wrong = ends + 1, wrong + (not ended_well(ended, home))
+                home = next(homes)
+                ended = _killed(project, home, source, commit, action)
             kills += bool(ended.fired)
-            points[commit or "a moment"] = points.get(commit or "a moment", 0) + bool(ended.fired)
+            points[commit or "a moment"] += bool(ended.fired)
             told = whole.wrong(ended, home, commit or "a moment", action)
             wrong += bool(told)
             print(*told, sep="\n", end="\n" if told else "", file=sys.stderr)
-        last = whole.run(project, home, source)
-        same = (whole.weights(home), whole.bundles(home)) == wanted
-        left = [*last.left, *invariants.broken(home)]
-        if last.code or not same or left or len(invariants.run_keys(home)) != 1:
-            wrong += 1
-            print(f"seed {seed}: {last.code} same={same} {left}; {whole.replay(seed)}")
+        ends, wrong = ends + 1, wrong + (not ended_well(whole.run(project, home, source), home))
+        print(f"{kills} kills, {ends} runs ended, {wrong} wrong", file=sys.stderr, flush=True)
         if kills >= options.kills:
             return {"kills": kills, "runs ended": ends, "points": points, "wrong": wrong}
     raise AssertionError("the seeds ended")
+
+
+def _killed(project: Path, home: Path, source: Path, commit: str, action: str) -> whole.Ended:
+    """A run killed at a commit, or where there is none, after `action` seconds."""
+    if commit:
+        return whole.run(project, home, source, whole.kill(home, commit, 1, action))
+    return whole.run(project, home, source, kill_after_s=float(action))
 
 
 def together(options: argparse.Namespace, folder: Path) -> dict:
@@ -146,13 +164,6 @@ def disk_full(options: argparse.Namespace, folder: Path) -> dict:
         for told in each.wrong:
             print(f"boundary {number}: {told}\n  it said: {each.said}", file=sys.stderr)
     return {"boundaries": len(found) - 1, "wrong": sum(bool(each.wrong) for each in found)}
-
-
-def _seeds(first: int) -> Iterator[int]:
-    number = first
-    while True:
-        yield number
-        number += 1
 
 
 def _moments(seed: int, count: int) -> list[tuple[str, str]]:

@@ -28,9 +28,9 @@ USEFUL_S = 10.0
 PATIENCE_S = 500.0
 
 ORDER = (
-    "layout", "prefect database", "store layouts", "optuna database", "mlflow template",
-    "mlflow database", "run at work", "run record", "server", "note of a run", "report",
-    "object", "object mark", "result", "document", "shown file", "prepared array", "shipped",
+    "layout", "run at work", "run record", "prefect database", "store layouts",
+    "optuna database", "mlflow template", "mlflow database", "server", "note of a run", "report",
+    "object", "result", "document", "shown file", "shipped", "prepared array", "object mark",
     "trial", "checkpoint tensors", "checkpoint",
     "graph", "plot", "lineage", "signing key", "version", "fetched bundle", "history",
     "head of a history", "alias", "decision",

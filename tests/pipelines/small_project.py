@@ -138,10 +138,14 @@ class Said(NamedTuple):
 
 
 def frozen(folder: Path) -> Path:
-    """A copy of our packages: what runs from it is one state, whoever edits the tree meanwhile."""
+    """A copy of our packages: what runs from it is one state, whoever edits the tree meanwhile.
+
+    With their bytecode, which every command would else make anew: it fits as long as a file keeps
+    the time and size that it had here.
+    """
     for name in ("components", "pipelines"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        being_written = shutil.ignore_patterns("*.pyc.*")
+        shutil.copytree(ROOT / name, folder / name, ignore=being_written)
     return folder
 
 
