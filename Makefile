@@ -1,7 +1,8 @@
 # From nothing but Python 3.11, make and git: `make run`.
 
 CONFIG ?= configs/quickstart.yaml
-JOBS ?= 2
+# Processes that test side by side: two cores have time for three, as much of it is waiting.
+JOBS ?= 3
 # Index of another torch build (CPU only, or CUDA); empty: the one that pip is set up for.
 TORCH_INDEX ?=
 
@@ -13,6 +14,8 @@ SUITABLE := import sys; sys.exit(sys.version_info[:2] != (3, 11))
 PYTHON ?= $(shell for name in python3.11 python3; do \
 	"$$name" -c '$(SUITABLE)' 2>/dev/null && { echo "$$name"; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --quiet
+# Bytecode comes after all else and on every core; pip would make it on one.
+INSTALL := $(PIP) install --no-compile
 DATA := reviews_zh corpus_zh digits reviews_zh_raw
 
 MAKEFLAGS += --no-print-directory
@@ -30,7 +33,8 @@ run: setup ## run CONFIG from raw data to a registered model
 
 test: setup lint ## contracts, style and every test
 	@$(BIN)/athanor data pull $(DATA)
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+	@$(BIN)/python -m compileall -q components pipelines tests
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: setup lint types ## style, contracts and types
 
@@ -56,9 +60,11 @@ $(STAMP): constraints.txt pyproject.toml
 	@echo "setup: $$($(PYTHON) --version) in $(VENV); this takes some minutes, once"
 	@$(BIN)/python -c '$(SUITABLE)' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@echo "setup: torch"
-	@$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' constraints.txt)"
+	@$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$$(grep '^torch==' constraints.txt)"
 	@echo "setup: everything else"
-	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@$(INSTALL) -c constraints.txt -e '.[dev]'
+	@echo "setup: bytecode"
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some of torch is for newer Pythons
 	@echo "setup: database templates"
 	@$(BIN)/python -m pipelines.templates
 	@rm -f $(VENV)/ready-*

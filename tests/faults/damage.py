@@ -105,6 +105,7 @@ def use_of(path: str) -> Use:
 
 
 UNNOTICED = "nobody noticed"
+RUNS_AGAIN = "its step runs again"
 
 
 class Finished:
@@ -198,10 +199,12 @@ class Finished:
             if case.use.must_find and not self._harmless(case):
                 return Result(case, "WRONG", UNNOTICED)
             return Result(case, "unused", case.use.note)
+        said = ""
         for command in differ:
-            if not _remakes(command, answers[command].content):
+            said = _what_is_remade(command, answers[command].content)
+            if not said:
                 return Result(case, "WRONG", f"{command} answers otherwise, and gives no reason")
-        return Result(case, "remade", "its step runs again")
+        return Result(case, "remade", said)
 
     def _differs(self, command: str, answer: Answer) -> bool:
         return answer.content != self.control[command].content
@@ -313,12 +316,16 @@ def _names(path: str, said: str) -> bool:
     return name in said or (len(name) == 64 and name[:12] in said)
 
 
-def _remakes(command: str, content: Any) -> bool:
-    """Whether an answer says that something is made again, and why."""
+def _what_is_remade(command: str, content: Any) -> str:
+    """What an answer says is made again, and why; empty where it says nothing of the kind."""
     if command == "why":
         reasons = [reason for step in content["steps"] for reason in step["reasons"]]
-        return any("damaged" in reason or "never ran here" in reason for reason in reasons)
+        told = any("damaged" in reason or "never ran here" in reason for reason in reasons)
+        return RUNS_AGAIN if told else ""
     if command == "plan":
         again = [step for step in content["steps"] if step["state"] != "cached"]
-        return bool(again) and all(step["reasons"] for step in again)
-    return False
+        return RUNS_AGAIN if again and all(step["reasons"] for step in again) else ""
+    if command == "keys":
+        signs = any(key["signs"] for key in content["keys"])
+        return "" if signs else "it signs no more: the next version gets another key"
+    return ""
