@@ -3,6 +3,7 @@
     python -m benchmarks.faults training --kills 500 --seed 1
     python -m benchmarks.faults controls --trainings 20
     python -m benchmarks.faults writes --from validate-words --kinds 4
+    python -m benchmarks.faults writes --places 1
     python -m benchmarks.faults whole --kills 200 --seed 1
     python -m benchmarks.faults many --rounds 20
     python -m benchmarks.faults full
@@ -81,11 +82,14 @@ def controls(options: argparse.Namespace, folder: Path) -> dict:
 
 
 def writes(options: argparse.Namespace, folder: Path) -> dict:
-    """A fault at every write of the chain without servers."""
+    """A fault at every write of the chain without servers, or at every place that is written."""
     from tests.faults import writes as harness
 
     stage = harness.staged(folder / "writes", options.first, options.until)
-    found = harness.campaign(stage, options.seed, options.kinds, stride=options.stride)
+    if options.places:
+        found = harness.at_every_place(stage, options.places)
+    else:
+        found = harness.campaign(stage, options.seed, options.kinds, stride=options.stride)
     return {**found, "wrong": len(found["wrong"])}
 
 
@@ -184,6 +188,7 @@ def main() -> int:
     parser.add_argument("--until", default="end")
     parser.add_argument("--kinds", type=int, default=4)
     parser.add_argument("--stride", type=int, default=1)
+    parser.add_argument("--places", type=int, default=0, help="each place at N of its writes")
     parser.add_argument("--main", action="store_true", help="only the commits of CI")
     kinds = {
         "training": training, "controls": controls, "writes": writes, "whole": run_kills,

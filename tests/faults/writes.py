@@ -8,6 +8,7 @@ before FIRST are done once and copied.
 import json
 import os
 import random
+import re
 import shutil
 import sys
 from collections import Counter
@@ -23,6 +24,9 @@ from tests.pipelines import small_project
 KINDS = ("ENOSPC", "EIO", "short", "kill")
 TELL_EVERY = 20
 """Faults between two lines of a campaign that tell how far it is."""
+
+OF_ONE_RUN = re.compile(r"[0-9a-f]{64}|(?<=objects/)[0-9a-f]{2}|(?<=\.fetch-).+")
+"""Parts of a path that no two runs have in common."""
 
 CODES = {"ENOSPC": 7, "EIO": 7, "short": 7}
 
@@ -74,17 +78,13 @@ def staged(folder: Path, first: str, until: str) -> Stage:
 
 def tried(stage: Stage, nth: int, kind: str, careless: bool = False) -> Trial:
     """The chain with a fault at its n-th write, then again without."""
-    home, log = stage.folder / "home", stage.folder / "passings"
-    shutil.rmtree(home, ignore_errors=True)
-    shutil.copytree(stage.start, home, copy_function=_copied)
-    for path in (log, Path(f"{log}.fired")):
-        path.unlink(missing_ok=True)
+    home, log = _begun(stage)
     plan = injection.Plan(str(home), "write", nth, kind, str(log))
     disturbed = quick.run(home, stage.until, plan, careless)
-    place = Path(f"{log}.fired")
-    if not place.exists():
+    told = Path(f"{log}.fired")
+    if not told.exists():
         return Trial(nth, kind, "", ())
-    fired = place.read_text().split(" at write ")[1].strip()
+    fired = told.read_text().split(" at write ")[1].strip()
     wrong = [f"after the fault: {each}" for each in invariants.broken(home)]
     wanted = CODES.get(kind, -9)
     found = disturbed.said.get("exit_code", disturbed.code)
@@ -95,6 +95,16 @@ def tried(stage: Stage, nth: int, kind: str, careless: bool = False) -> Trial:
         wrong.append(f"another result after it: {again.said.get('error', again.said)}")
     wrong += [f"at the end: {each}" for each in invariants.broken(home)]
     return Trial(nth, kind, fired, tuple(wrong))
+
+
+def _begun(stage: Stage) -> tuple[Path, Path]:
+    """A home with the first steps done, and where its passings are noted."""
+    home, log = stage.folder / "home", stage.folder / "passings"
+    shutil.rmtree(home, ignore_errors=True)
+    shutil.copytree(stage.start, home, copy_function=_copied)
+    for path in (log, Path(f"{log}.fired")):
+        path.unlink(missing_ok=True)
+    return home, log
 
 
 def _copied(source: str, target: str) -> None:
@@ -128,12 +138,43 @@ def campaign(stage: Stage, seed: int, kinds: int, careless: bool = False, stride
         nth += stride
         if len(trials) % TELL_EVERY < len(done):
             sys.stderr.write(f"{len(trials)} faults, the last at write {nth - stride}\n")
+    return {"last write": nth - stride, **_counts(trials)}
+
+
+def at_every_place(stage: Stage, passings: int) -> dict:
+    """Every kind of fault at each place that is written to, at so many of its passings."""
+    places = passed(stage)
+    trials: list[Trial] = []
+    for where, numbers in places.items():
+        torn = where.split(" ")[0] in ("bytes", "copy", "tensors")
+        kinds = KINDS if torn else [kind for kind in KINDS if kind != "short"]
+        chosen = numbers[:: max(1, len(numbers) // passings)][:passings]
+        done = [tried(stage, nth, kind) for nth in chosen for kind in kinds]
+        for trial in done:
+            if trial.wrong:
+                sys.stderr.write(f"{trial}\n")
+        trials += done
+        sys.stderr.write(f"{len(trials)} faults, the last at {where}\n")
+    return {"writes": sum(map(len, places.values())), **_counts(trials)}
+
+
+def passed(stage: Stage) -> dict[str, list[int]]:
+    """The writes of an undisturbed run, numbered from 1, by their places."""
+    home, log = _begun(stage)
+    quick.run(home, stage.until, injection.Plan(str(home), "write", 0, "kill", str(log)))
+    found: dict[str, list[int]] = {}
+    for number, line in enumerate(log.read_text().splitlines(), 1):
+        found.setdefault(place(line.split(" write ", 1)[1]), []).append(number)
+    return found
+
+
+def _counts(trials: list[Trial]) -> dict[str, Any]:
+    fired = [trial for trial in trials if trial.fired]
     return {
-        "last write": nth - stride,
-        "faults": len(trials),
-        "kinds": Counter(trial.kind for trial in trials),
-        "places": len({place(trial.fired) for trial in trials}),
-        "wrong": [trial for trial in trials if trial.wrong],
+        "faults": len(fired),
+        "kinds": Counter(trial.kind for trial in fired),
+        "places": len({place(trial.fired) for trial in fired}),
+        "wrong": [trial for trial in fired if trial.wrong],
     }
 
 
@@ -143,7 +184,8 @@ def place(fired: str) -> str:
     folder, _, name = path.rpartition("/")
     if name.startswith("."):
         name = name[1:].rpartition(".part")[0].rpartition(".")[0]
-    return f"{what} {injection.name_of(f'{folder}/{name}' if folder else name, injection.FILES)}"
+    named = injection.name_of(f"{folder}/{name}" if folder else name, injection.FILES)
+    return f"{what} {OF_ONE_RUN.sub('*', named)}"
 
 
 def main(words: list[str]) -> dict[str, Any]:
