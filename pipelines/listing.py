@@ -1,13 +1,15 @@
 """`athanor runs`: each run in a line, the running ones with how far they are."""
 
+import itertools
 import json
 import socket
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from components import processes, project
-from components.errors import UsageError
+from components.errors import IntegrityError, UsageError
 from components.records import Record
 from pipelines import runs
 from pipelines.runs import RunRecord, StepRecord
@@ -16,7 +18,7 @@ TAIL_BYTES = 1 << 16
 
 
 class Row(Record):
-    """One run as it is listed."""
+    """One run as it is listed; of a damaged record no more is known than its id and its error."""
 
     id: str
     config: str
@@ -33,6 +35,8 @@ class Row(Record):
     host: str
     exit_code: int | None
     error: str | None
+    remedy: str | None
+    """The next command after that error."""
     mlflow_run_id: str | None
     prefect_run_id: str | None
 
@@ -45,14 +49,40 @@ def newest(count: int) -> tuple[Row, ...]:
     """
     if count < 1:
         raise UsageError(f"-n {count} lists nothing", "give a number from 1 on")
-    rows: list[Row] = []
+    return tuple(itertools.islice(_rows(), count))
+
+
+def _rows() -> Iterator[Row]:
     for run in runs.ids():
-        record = runs.load(run)
-        if record is not None:
-            rows.append(row(record))
-        if len(rows) == count:
-            break
-    return tuple(rows)
+        try:
+            record = runs.read(run)
+        except IntegrityError as damage:
+            yield _damaged(run, damage)
+        else:
+            if record is not None:  # else it was removed this moment
+                yield row(record)
+
+
+def _damaged(run: str, damage: IntegrityError) -> Row:
+    """What the id of a run tells of it."""
+    begun = datetime.strptime(run[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    return Row(
+        id=run,
+        config="",
+        state="damaged",
+        step=None,
+        done=None,
+        total=None,
+        begun=begun.isoformat(timespec="milliseconds"),
+        seconds=0.0,
+        attempts=0,
+        host="",
+        exit_code=None,
+        error=damage.message,
+        remedy=damage.remedy,
+        mlflow_run_id=None,
+        prefect_run_id=None,
+    )
 
 
 def row(record: RunRecord) -> Row:
@@ -74,6 +104,7 @@ def row(record: RunRecord) -> Row:
         host=processes.host(last.owner),
         exit_code=last.exit_code,
         error=last.error.message if last.error else None,
+        remedy=last.error.remedy if last.error else None,
         mlflow_run_id=record.mlflow_run_id,
         prefect_run_id=last.prefect_run_id,
     )
@@ -90,20 +121,17 @@ def text(rows: tuple[Row, ...]) -> str:
         return "nothing ran here yet: athanor run configs/quickstart.yaml"
     lines = [("RUN", "CONFIG", "STATE", "STEP", "BEGUN (UTC)", "SECONDS", "")]
     lines += [_line(one) for one in rows]
-    widths = [max(len(line[at]) for line in lines) for at in range(6)]
-    return "\n".join(
-        "  ".join(
-            part.ljust(width) for part, width in zip(line, [*widths, 0], strict=True)
-        ).rstrip()
-        for line in lines
-    )
+    widths = [*(max(len(line[at]) for line in lines) for at in range(6)), 0]
+    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    damaged = [f"{one.error}\n  -> {one.remedy}" for one in rows if one.state == "damaged"]
+    return "\n".join((*table, *damaged))
 
 
 def _line(one: Row) -> tuple[str, ...]:
     step = one.step or ""
     if step and one.total:
         step += f" {one.done or 0:g}/{one.total:g}"
-    elsewhere = "" if one.host == socket.gethostname() else f"on {one.host}"
+    elsewhere = "" if one.host in ("", socket.gethostname()) else f"on {one.host}"
     begun = one.begun[:19].replace("T", " ")
     return (one.id, one.config, one.state, step, begun, f"{one.seconds:.0f}", elsewhere)
 

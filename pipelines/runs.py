@@ -1,6 +1,6 @@
 """What each run was asked, what it does and what became of it: a record a run, in the home.
 
-`runs/<id>.json` is the record; the process that works on the run keeps it up to date.
+`runs/<id>.json` is the record, sealed; the process that works on the run keeps it up to date.
 `runs/open/<id>` says which process that is, for as long as it works; the file's time of change is
 its heartbeat. `runs/left/<id>` stands for a dead run that servers may still show as running.
 """
@@ -9,14 +9,13 @@ import difflib
 import os
 import re
 import secrets
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from components import files, project
-from components.errors import UsageError
+from components.errors import IntegrityError, UsageError
 from components.records import Record
 
 State = Literal["running", "completed", "refused", "failed", "interrupted", "crashed"]
@@ -160,6 +159,7 @@ def find(wanted: str) -> RunRecord:
     """The run of an id, of its unambiguous beginning, or `latest`.
 
     Raises:
+        IntegrityError: its record is damaged.
         UsageError: there is none; the remedy names near ones.
     """
     known = ids()
@@ -175,9 +175,9 @@ def find(wanted: str) -> RunRecord:
     if len(matching) > 1:
         shown = ", ".join(matching[:5])
         raise UsageError(f"{len(matching)} runs begin with {wanted!r}", f"one of: {shown}")
-    record = load(matching[0])
+    record = read(matching[0])
     if record is None:
-        raise UsageError(f"the record of run {matching[0]} cannot be read", "athanor runs")
+        raise UsageError(f"run {matching[0]} was removed this moment", "athanor runs")
     return record
 
 
@@ -193,16 +193,38 @@ def ids(name: str = "") -> list[str]:
 
 
 def load(run: str) -> RunRecord | None:
-    """The record of a run; None where it is gone or cannot be read."""
+    """The record of a run; None where it is gone or damaged."""
     try:
-        return RunRecord.model_validate_json((folder() / f"{run}.json").read_bytes())
-    except (OSError, ValidationError, ValueError):
+        return read(run)
+    except IntegrityError:
         return None
+
+
+def read(run: str) -> RunRecord | None:
+    """The record of a run; None where it is gone.
+
+    Raises:
+        IntegrityError: it is damaged.
+    """
+    path = folder() / f"{run}.json"
+    try:
+        return RunRecord.model_validate(files.read_sealed(path))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise IntegrityError(
+            f"the record of run {run} is damaged ({path}): {_reason(error)}",
+            f"what the run made is not; to forget the run: rm {shlex.quote(str(path))}",
+        ) from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return str(error.strerror) if isinstance(error, OSError) else "its seal does not fit"
 
 
 def save(record: RunRecord) -> None:
     """Put a record on the disk."""
-    files.write_json(folder() / f"{record.id}.json", record.model_dump(mode="json"))
+    files.write_sealed(folder() / f"{record.id}.json", record.model_dump(mode="json"))
 
 
 def executed_last(name: str, digest: str) -> RunRecord | None:

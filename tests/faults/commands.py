@@ -142,6 +142,7 @@ COMMANDS: dict[str, Callable[[Path, str], int]] = {
     "plan": _cli("plan", "configs/tiny.yaml"),
     "why": _cli("why", "--config", "configs/tiny.yaml"),
     "run": _cli("run", "configs/tiny.yaml"),
+    "runs": _cli("runs"),
     "predict": _cli("predict", "tiny@champion", "房间好"),
     "verify": _cli("verify", "tiny@champion"),
     "models": _cli("models"),

@@ -53,7 +53,7 @@ USES = (
     Use("home/plans/", ("why",)),
     Use("home/prefect/prefect.db", ("engine",)),
     Use("home/prefect/", ("engine",), False, "of a server that ended"),
-    Use("home/runs/", ("run",)),
+    Use("home/runs/", ("runs",)),
     Use("home/stores.json", ("engine",), False, "layouts are looked up again"),
     Use("home/templates/", ("models",), False, "for a home that has no databases yet"),
     Use("home/work/", ("plan",), False, "shown in MLflow already"),
@@ -199,6 +199,8 @@ class Finished:
             if case.use.must_find and not self._harmless(case):
                 return Result(case, "WRONG", UNNOTICED)
             return Result(case, "unused", case.use.note)
+        if any(_names(path, answers[command].out) for command in differ for path in hurt):
+            return Result(case, "named", f"{differ[0]} names it")
         said = ""
         for command in differ:
             said = _what_is_remade(command, answers[command].content)
@@ -325,6 +327,9 @@ def _what_is_remade(command: str, content: Any) -> str:
     if command == "plan":
         again = [step for step in content["steps"] if step["state"] != "cached"]
         return RUNS_AGAIN if again and all(step["reasons"] for step in again) else ""
+    if command == "runs":
+        forgotten = not content["runs"]
+        return "the run is forgotten, what it made is not" if forgotten else ""
     if command == "keys":
         signs = any(key["signs"] for key in content["keys"])
         return "" if signs else "it signs no more: the next version gets another key"

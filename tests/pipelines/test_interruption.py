@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from components import files
 from pipelines import embedded
 from tests.faults import invariants
 from tests.pipelines import small_project
@@ -292,9 +293,9 @@ def test_a_run_that_died_after_its_last_step_is_found_complete(
 ) -> None:
     place = home.folder / f"runs/{killed.run['id']}.json"
     whole = place.read_bytes()
-    record = json.loads(whole)
+    record = files.read_sealed(place)
     record["attempts"][-1].update({"state": "crashed", "exit_code": None})
-    place.write_text(json.dumps(record))
+    files.write_sealed(place, record)
     said = home.say("resume", "latest", "--json")
     assert said.code == 0, said.err
     assert said.json["run"]["id"] == killed.run["id"]

@@ -1,6 +1,7 @@
 """Records of runs: who works on them, what became of them, and the dead, never shown alive."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -257,6 +258,30 @@ def test_a_running_step_is_listed_with_how_far_it_is(
     assert " on " not in said("runs").out
     owned_by(held, ELSEWHERE)
     assert said("runs").out.rstrip().endswith("on elsewhere")
+
+
+@pytest.mark.parametrize("how", ["another word", "half of it"])
+def test_a_damaged_record_is_listed_by_its_id_and_read_by_nobody(
+    tiny: Path, said: Callable[..., Said], home: Path, how: str
+) -> None:
+    damaged, whole = begun("tiny"), begun("other")
+    for held in (damaged, whole):
+        held.end("completed", exit_code=0)
+    path = home / f"runs/{damaged.id}.json"
+    content = path.read_bytes()
+    other = content.replace(b'"completed"', b'"refused"')
+    path.write_bytes(other if how == "another word" else content[: len(content) // 2])
+    rows = {row["id"]: row for row in said("runs", "--json").json["runs"]}
+    assert rows[whole.id]["state"] == "completed"
+    assert (rows[damaged.id]["state"], rows[damaged.id]["attempts"]) == ("damaged", 0)
+    assert re.sub("[-:T]", "", rows[damaged.id]["begun"])[:14] == damaged.id[:15].replace("-", "")
+    told = f"the record of run {damaged.id} is damaged ({path})"
+    assert told in said("runs").out
+    for command in ("logs", "resume"):
+        refused = said(command, damaged.id)
+        assert refused.code == 6
+        assert refused.err.startswith(f"athanor: {told}")
+        assert refused.err.rstrip().endswith(f"rm {path}")
 
 
 def test_the_newest_runs_come_first_and_as_many_as_wanted(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components import objects
+from components import files, objects
 from components.artifacts import SearchResult, TrainedModel
 from pipelines import keys, places, runs
 from pipelines.workers import process, standing, submission
@@ -81,7 +81,7 @@ def test_a_run_is_asked_for_before_a_worker_has_made_its_deployment(house: House
 def runs_of(home: Path) -> runs.RunRecord:
     """The only run of a home."""
     (found,) = (home / "runs").glob("*.json")
-    return runs.RunRecord.model_validate_json(found.read_bytes())
+    return runs.RunRecord.model_validate(files.read_sealed(found))
 
 
 def stored_in(home: Path, key: str) -> str:
