@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -32,11 +33,15 @@ def read(pointer: bytes, listing: bytes) -> Tree:
     Raises:
         IntegrityError: as in `recorded`.
     """
-    tree, named = _listed(listing), _named(pointer)
+    tree, out = _listed(listing), _out(pointer)
+    named = str(out["md5"])
     if tree.digest != named:
         raise IntegrityError(
             f"{LISTING} hashes to {tree.digest[:12]}, {POINTER} names {named[:12]}", RESTORE
         )
+    for name, value in _counts(tree).items():
+        if out.get(name, value) != value:
+            raise IntegrityError(f"{POINTER} says {name}: {out[name]}, it is {value}", RESTORE)
     return tree
 
 
@@ -54,8 +59,7 @@ def write_listing(root: Path, tree: Tree) -> None:
 def write_pointer(root: Path, tree: Tree) -> None:
     """Let `data.dvc` name a tree; its comments and other keys stay."""
     text = (root / POINTER).read_text()
-    facts = {"md5": tree.digest, "size": tree.size_bytes, "nfiles": len(tree.files)}
-    for name, value in facts.items():
+    for name, value in {"md5": tree.digest, **_counts(tree)}.items():
         text = re.sub(rf"(?m)^(- |  ){name}: .*$", rf"\g<1>{name}: {value}", text, count=1)
     files.write_bytes(root / POINTER, text.encode())
 
@@ -91,9 +95,17 @@ def _listed(text: bytes) -> Tree:
         raise IntegrityError(f"{LISTING} cannot be read: {error}", RESTORE) from error
 
 
-def _named(text: bytes) -> str:
+def _out(text: bytes) -> dict[str, Any]:
+    """What DVC wrote of the folder."""
     try:
         [out] = yaml.safe_load(text)["outs"]
-        return str(out["md5"])
+        if out["path"] != "data":
+            raise ValueError(f"it is about {out['path']!r}, not about 'data'")
+        return {**out, "md5": out["md5"]}
     except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
         raise IntegrityError(f"{POINTER} cannot be read: {error!r}", RESTORE) from error
+
+
+def _counts(tree: Tree) -> dict[str, int]:
+    """What DVC notes of a tree beside its hash, by DVC's names."""
+    return {"size": tree.size_bytes, "nfiles": len(tree.files)}

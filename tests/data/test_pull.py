@@ -1,6 +1,7 @@
 """What is recorded comes whole and proven, and nothing of the user's is lost."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -275,6 +276,24 @@ def test_records_that_disagree_are_refused(
     for verb in (pull, verify, status):
         with pytest.raises(IntegrityError, match=f"{message}.*git checkout data.dvc"):
             verb()
+
+
+@pytest.mark.parametrize(
+    ("words", "instead", "message"),
+    [
+        (r"  path: data\n", "", r"data.dvc cannot be read: KeyError\('path'\)"),
+        ("path: data", "path: dat", "about 'dat', not about 'data'"),
+        (r"size: \d+", "size: 1", "data.dvc says size: 1, it is"),
+        (r"nfiles: \d+", "nfiles: 1", "data.dvc says nfiles: 1, it is"),
+    ],
+)
+def test_a_pointer_of_which_a_part_is_lost_is_refused(
+    words: str, instead: str, message: str, clone: Path
+) -> None:
+    pointer = clone / "data.dvc"
+    pointer.write_text(re.sub(words, instead, pointer.read_text()))
+    with pytest.raises(IntegrityError, match=f"{message}.*git checkout data.dvc"):
+        verify()
 
 
 def test_what_is_offered_is_asked_before_the_archives_and_proven(
