@@ -34,10 +34,9 @@ def read(pointer: bytes, listing: bytes) -> Tree:
         IntegrityError: as in `recorded`.
     """
     tree, out = _listed(listing), _out(pointer)
-    named = str(out["md5"])
-    if tree.digest != named:
+    if tree.digest != out["md5"]:
         raise IntegrityError(
-            f"{LISTING} hashes to {tree.digest[:12]}, {POINTER} names {named[:12]}", RESTORE
+            f"{LISTING} hashes to {tree.digest[:12]}, {POINTER} names {out['md5'][:12]}", RESTORE
         )
     for name, value in _counts(tree).items():
         if out.get(name, value) != value:
@@ -101,9 +100,12 @@ def _out(text: bytes) -> dict[str, Any]:
         [out] = yaml.safe_load(text)["outs"]
         if out["path"] != "data":
             raise ValueError(f"it is about {out['path']!r}, not about 'data'")
-        return {**out, "md5": out["md5"]}
-    except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
-        raise IntegrityError(f"{POINTER} cannot be read: {error!r}", RESTORE) from error
+        return {**out, "md5": str(out["md5"])}
+    except KeyError as error:
+        raise IntegrityError(f"{POINTER} cannot be read: it has no {error}", RESTORE) from error
+    except (ValueError, TypeError, yaml.YAMLError) as error:
+        reason = getattr(error, "problem", None) or error
+        raise IntegrityError(f"{POINTER} cannot be read: {reason}", RESTORE) from error
 
 
 def _counts(tree: Tree) -> dict[str, int]:

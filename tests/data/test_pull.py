@@ -281,7 +281,7 @@ def test_records_that_disagree_are_refused(
 @pytest.mark.parametrize(
     ("words", "instead", "message"),
     [
-        (r"  path: data\n", "", r"data.dvc cannot be read: KeyError\('path'\)"),
+        (r"  path: data\n", "", "data.dvc cannot be read: it has no 'path'"),
         ("path: data", "path: dat", "about 'dat', not about 'data'"),
         (r"size: \d+", "size: 1", "data.dvc says size: 1, it is"),
         (r"nfiles: \d+", "nfiles: 1", "data.dvc says nfiles: 1, it is"),
