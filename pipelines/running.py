@@ -261,10 +261,12 @@ def _executed(asked: Asked, shown: Screen, begun: float) -> Report:
     with holding.at_work(held):
         forced = Forced(wishes.force, wishes.start, held.record.set_aside)
         with events.Failing(config.name, config.digest), engine.running(shown) as engines:
-            # Its import sets up Prefect's logging: what ends a run is told once, by the command.
+            # Its import sets up Prefect's logging: what ends a run is told once, by the command,
+            # and that a server is away by the watch; a killed one's events end in a traceback.
             import prefect.main  # noqa: F401
 
-            logging.getLogger("prefect").setLevel(logging.CRITICAL)
+            for name in ("prefect", "websockets"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
             engines = engines._replace(elsewhere=asked.elsewhere)
             result = engines.execute(config, forced, held, file)
         latest = Latest(held.id, result.mlflow_run_id)
