@@ -1,8 +1,7 @@
 # From nothing but Python 3.11, make and git: `make run`.
 
 CONFIG ?= configs/quickstart.yaml
-# Processes that test side by side: two cores have time for three, as much of it is waiting.
-JOBS ?= 3
+JOBS ?= 2
 # Index of another torch build (CPU only, or CUDA); empty: the one that pip is set up for.
 TORCH_INDEX ?=
 
@@ -34,7 +33,7 @@ run: setup ## run CONFIG from raw data to a registered model
 test: setup lint ## contracts, style and every test
 	@$(BIN)/athanor data pull $(DATA)
 	@$(BIN)/python -m compileall -q components pipelines tests
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 check: setup lint types ## style, contracts and types
 

@@ -32,12 +32,6 @@ for _name in ("ATHANOR_HOME", "PREFECT_API_URL", "MLFLOW_TRACKING_URI", "PREFECT
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: the quick ones fill what is left at the end of each worker."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
-
-
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
     """What a test, or the code that it calls here, sets in the environment goes with it.
