@@ -65,7 +65,7 @@ def _rows() -> Iterator[Row]:
 
 def _damaged(run: str, damage: IntegrityError) -> Row:
     """What the id of a run tells of it."""
-    begun = datetime.strptime(run[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    day, time_of_day = f"{run[:4]}-{run[4:6]}-{run[6:8]}", f"{run[9:11]}:{run[11:13]}:{run[13:15]}"
     return Row(
         id=run,
         config="",
@@ -73,7 +73,7 @@ def _damaged(run: str, damage: IntegrityError) -> Row:
         step=None,
         done=None,
         total=None,
-        begun=begun.isoformat(timespec="milliseconds"),
+        begun=f"{day}T{time_of_day}.000+00:00",
         seconds=0.0,
         attempts=0,
         host="",

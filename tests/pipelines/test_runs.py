@@ -277,6 +277,8 @@ def test_a_damaged_record_is_listed_by_its_id_and_read_by_nobody(
     assert re.sub("[-:T]", "", rows[damaged.id]["begun"])[:14] == damaged.id[:15].replace("-", "")
     told = f"the record of run {damaged.id} is damaged ({path})"
     assert told in said("runs").out
+    (home / "runs/20269999-999999-tiny-abcd.json").write_text("no day has this name")
+    assert said("runs", "-n", "1", "--json").json["runs"][0]["state"] == "damaged"
     for command in ("logs", "resume"):
         refused = said(command, damaged.id)
         assert refused.code == 6
