@@ -17,7 +17,6 @@ from tests.pipelines import small_project
 pytestmark = pytest.mark.slow
 
 ROOT = small_project.ROOT
-REMOTE = "[core]\n    remote = team\n['remote \"team\"']\n    url = {folder}\n    verify = true\n"
 NOBODY = {
     "GIT_AUTHOR_NAME": "nobody",
     "GIT_AUTHOR_EMAIL": "nobody@localhost",
@@ -77,12 +76,7 @@ class Clone(NamedTuple):
 
 def cloned(project: Path, home: Path, folder: Path, *, storage: bool = True) -> Clone:
     clone = Clone(project, folder / "origin.git", folder / "storage", home)
-    (project / ".dvc").mkdir()
-    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore"):
-        shutil.copy(ROOT / name, project / name)
-    if storage:
-        (project / ".dvc/config").write_text(REMOTE.format(folder=clone.storage))
-    (project / ".gitignore").write_text("/data\n.athanor/\n")
+    small_project.under_dvc(project, clone.storage if storage else None)
     clone.git("init", "-qb", "main")
     clone.git("init", "-q", "--bare", str(clone.origin))
     clone.git("remote", "add", "origin", str(clone.origin))

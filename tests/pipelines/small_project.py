@@ -137,6 +137,17 @@ class Said(NamedTuple):
         return json.loads(self.out)
 
 
+def under_dvc(project: Path, storage: Path | None = None) -> None:
+    """Put DVC's settings and git's ignored names into a project; with a remote `team` there."""
+    (project / ".dvc").mkdir()
+    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, project / name)
+    if storage is not None:
+        remote = f"['remote \"team\"']\n    url = {storage}\n    verify = true\n"
+        (project / ".dvc/config").write_text(f"[core]\n    remote = team\n{remote}")
+    (project / ".gitignore").write_text("/data\n.athanor/\n")
+
+
 def frozen(folder: Path) -> Path:
     """A copy of our packages: what runs from it is one state, whoever edits the tree meanwhile.
 

@@ -17,8 +17,6 @@ from pipelines.remote import bringing
 from pipelines.remote.server import Server
 from tests.pipelines import small_project
 
-REMOTE = "[core]\n    remote = team\n['remote \"team\"']\n    url = {folder}\n    verify = true\n"
-
 
 class Giving(Server):
     """A door that has these files, and remembers what it was asked for."""
@@ -38,21 +36,23 @@ class Giving(Server):
 
 
 @pytest.fixture
-def clone(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def storage(tmp_path: Path) -> Path:
+    """Where the team keeps its data; nothing is there before a push."""
+    return tmp_path / "storage"
+
+
+@pytest.fixture
+def clone(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, storage: Path) -> Path:
     """The small project under git and DVC; the data lie in `data/` and in the cache."""
     folder = small_project.write(tmp_path / "tiny")
     monkeypatch.chdir(folder)
-    (folder / ".dvc").mkdir()
-    for name in (".dvc/config", ".dvc/.gitignore", ".dvcignore"):
-        shutil.copy(small_project.ROOT / name, folder / name)
-    (folder / ".gitignore").write_text("/data\n.athanor/\n")
+    small_project.under_dvc(folder, storage)
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     dvc.commit(folder)
     return folder
 
 
-def _pushed(clone: Path, storage: Path) -> None:
-    (clone / ".dvc/config").write_text(REMOTE.format(folder=storage))
+def _push(clone: Path) -> None:
     with Repo(str(clone)) as repo:
         repo.push()
 
@@ -70,25 +70,25 @@ def _wanted(clone: Path) -> dict[str, Any]:
     return {"raw": RawData(name="words", tree=tree.part("words").digest, rows={})}
 
 
-def test_the_teams_storage_spares_the_door(clone: Path, tmp_path: Path) -> None:
-    _pushed(clone, tmp_path / "storage")
+def test_the_teams_storage_spares_the_door(clone: Path) -> None:
+    _push(clone)
     door = Giving(*_lost(clone))
     bringing.fetch(door, _wanted(clone))
     verify()
     assert door.asked == []
 
 
-def test_without_the_storage_the_door_gives_them(clone: Path) -> None:
+def test_where_nobody_pushed_the_door_gives_them(clone: Path) -> None:
     door = Giving(*_lost(clone))
     bringing.fetch(door, _wanted(clone))
     verify()
     assert len(door.asked) == len(door.files)
 
 
-def test_what_the_storage_lacks_the_door_gives(clone: Path, tmp_path: Path) -> None:
-    _pushed(clone, tmp_path / "storage")
+def test_what_the_storage_lacks_the_door_gives(clone: Path, storage: Path) -> None:
+    _push(clone)
     door = Giving(*_lost(clone))
-    files = [path for path in (tmp_path / "storage").rglob("*") if path.is_file()]
+    files = [path for path in storage.rglob("*") if path.is_file()]
     rows = next(path for path in files if hashlib.md5(path.read_bytes()).hexdigest() in door.files)
     rows.unlink()
     bringing.fetch(door, _wanted(clone))
