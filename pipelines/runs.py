@@ -214,7 +214,7 @@ def read(run: str) -> RunRecord | None:
     except (OSError, ValueError) as error:
         raise IntegrityError(
             f"the record of run {run} is damaged ({path}): {_reason(error)}",
-            f"what the run made is not; to forget the run: rm {shlex.quote(str(path))}",
+            f"what the run made lies elsewhere; to forget the run: rm {shlex.quote(str(path))}",
         ) from error
 
 
