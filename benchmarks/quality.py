@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from components import objects
+from components.compression import chain_names
 from components.evaluation.rows import read
 from components.recipe import Recipe
 from components.records import Record
 from pipelines.child import SETTINGS
 from pipelines.config import RunConfig, load_run
-from pipelines.train import chain_name
 from tests.pipelines.direct import Direct
 
 RESAMPLES = 10_000
@@ -41,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     config = load_run(options.config, options.assignments)
     runs = [_run(_seeded(config, seed), f"seed {seed}") for seed in options.seeds]
-    names = [chain_name(config, at) for at in range(len(config.compress))]
+    names = chain_names(config.compress)
     right = {name: _right(runs, f"test-{name}") for name in names}
     linear = _right(runs[:1], "baseline-linear")
     print(f"{options.config.name}: {len(runs)} seeds {options.seeds}, {linear.size} test rows")

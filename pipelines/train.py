@@ -23,6 +23,7 @@ from components.artifacts import (
     Variant,
     Verdict,
 )
+from components.compression import chain_names
 from components.gate import Decision, GateConfig
 from components.recipe import Recipe
 from components.records import Record
@@ -172,8 +173,8 @@ def _searched(
 
 def _variant(do: Steps, model: TrainedModel, data: Prepared, config: RunConfig, at: int) -> Variant:
     """One chain of compression: its graph, its size and speed, its score on validation rows."""
-    name = chain_name(config, at)
-    exported = do(f"compress-{name}", compress, model, data, config.compress[at])
+    name = chain_names(config.compress)[at]
+    exported = do(f"compress-{name}", compress, model, data, config.compress[at], name)
     return do.record(
         Variant,
         exported=exported,
@@ -184,7 +185,7 @@ def _variant(do: Steps, model: TrainedModel, data: Prepared, config: RunConfig, 
 
 def _tested(do: Steps, variant: Variant, data: Prepared, config: RunConfig, at: int) -> Variant:
     """The variant with its score on test rows, read for the report and the gate alone."""
-    name = chain_name(config, at)
+    name = chain_names(config.compress)[at]
     test = do(f"test-{name}", evaluate, variant.exported, data, split="test")
     return do.record(
         Variant,
@@ -252,8 +253,3 @@ def _outcome(promotion: Promotion | None) -> Literal["promoted", "refused", "unc
 
 def _named(config: RunConfig) -> RegisterConfig:
     return RegisterConfig(name=config.name)
-
-
-def chain_name(config: RunConfig, at: int) -> str:
-    """`fp32` for the empty chain, else the methods joined by `+`."""
-    return "+".join(method.kind for method in config.compress[at]) or "fp32"

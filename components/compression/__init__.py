@@ -1,9 +1,10 @@
 """Family: ways to make a model smaller or faster; a chain of them is an ordered list."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from components.artifacts import Prepared, TrainedModel
 from components.options import Option
@@ -11,6 +12,9 @@ from components.recipe import Recipe
 
 if TYPE_CHECKING:
     from components.objectives import Arrays
+
+SHORT = re.compile(r"[a-z0-9_.-]{1,40}")
+"""What reads well as a part of a name, in a shell too."""
 
 
 class Bench(Protocol):
@@ -64,3 +68,39 @@ def check_chain(chain: Sequence[Compression]) -> None:
 def chain_name(chain: Sequence[Compression]) -> str:
     """`fp32` for the empty chain, else the kinds joined by `+`."""
     return "+".join(method.kind for method in chain) or "fp32"
+
+
+def chain_names(chains: Sequence[Sequence[Compression]]) -> tuple[str, ...]:
+    """What the chains of one run are called, no two alike: `structured`, `structured-ratio0.7`.
+
+    A chain of the same methods as an earlier one is told from it by the settings that differ, and
+    by its number where these make no short word. One more at the end renames none of the others.
+    """
+    names: list[str] = []
+    first: dict[str, dict[tuple[str, ...], Any]] = {}
+    for chain in chains:
+        name = chain_name(chain)
+        settings = dict(_leaves([method.model_dump(mode="json") for method in chain]))
+        if name in first:
+            others = settings.items() - first[name].items()
+            words = [f"{path[-1]}{value}".lower() for path, value in sorted(others)]
+            same = sum(chain_name(other) == name for other in chains[: len(names)])
+            label = "-".join(words)
+            clear = SHORT.fullmatch(label) and f"{name}-{label}" not in names
+            name = f"{name}-{label if clear else same + 1}"
+        else:
+            first[name] = settings
+        names.append(name)
+    return tuple(names)
+
+
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every setting in a document, by the names on the way to it."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _leaves(inner, (*path, name))
+    elif isinstance(value, list):
+        for at, inner in enumerate(value):
+            yield from _leaves(inner, (*path, str(at)))
+    else:
+        yield path, value

@@ -21,14 +21,15 @@ def compress(
     model: TrainedModel,
     data: Prepared,
     chain: tuple[Compression, ...],
+    name: str | None = None,
     *,
     teacher: TrainedModel | None = None,
 ) -> Exported:
     """The graph that a chain makes of a trained model; the empty chain is the plain export.
 
     Methods for models come first, then the model is written in float32 and proven against
-    PyTorch, then methods for graphs. `teacher` guides every training in the chain; None: the
-    model that enters the method.
+    PyTorch, then methods for graphs. `name` is what the run calls the chain; None: its kinds.
+    `teacher` guides every training in the chain; None: the model that enters the method.
 
     Raises:
         IntegrityError: a graph does not compute what its model computes.
@@ -41,7 +42,7 @@ def compress(
 
     began = time.monotonic()
     check_chain(chain)
-    name = chain_name(chain)
+    name = name or chain_name(chain)
     bench = Workbench(data, current().folder / "compress", teacher)
     bench.folder.mkdir(exist_ok=True)
     for method in chain:
