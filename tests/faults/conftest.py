@@ -1,12 +1,15 @@
-"""A server that falls ill, for every test of a module."""
+"""A server that falls ill, for every test of a module; a finished run to copy."""
 
 import shutil
 from collections.abc import Iterator
 
 import pytest
 
+from tests.pipelines.conftest import finished_project, source
 from tests.registry import stores
 from tests.tracking.mlflow_server import Server
+
+__all__ = ["finished_project", "source"]
 
 
 @pytest.fixture(scope="module")

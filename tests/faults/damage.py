@@ -46,6 +46,7 @@ USES = (
     Use("home/mlflow/artifacts/*/models/", ("verify", "predict")),
     Use("home/mlflow/artifacts/", ("verify", "plan"), False, "shown by MLflow's page alone"),
     Use("home/mlflow/mlflow.lock", ("models",), False, "an empty lock file"),
+    Use("home/mlflow/moved.lock", ("models",), False, "an empty lock file"),
     Use("home/objects/verified/", ("plan",), False, "a mark: the object is hashed again"),
     Use("home/objects/", ("plan", "use")),
     Use("home/optuna/optuna.db", ("study",)),

@@ -41,12 +41,10 @@ SAMPLED = (
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def finished(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A project after its run, its commands asked once undamaged."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("ATHANOR_HOME", "MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
-            patch.delenv(name, raising=False)
-        made = Finished.made(tmp_path_factory.mktemp("damage") / "whole")
+    made = Finished(tmp_path_factory.mktemp("damage") / "whole")
+    small_project.copied(finished_project, made.project, made.home)
     commands.warm()
     made.keep_copy()
     return made

@@ -2,18 +2,19 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from components.keeping import moved
 from tests.pipelines import small_project
+from tests.pipelines.conftest import finished_project, source
 from tests.pipelines.small_project import Said
+
+__all__ = ["finished_project", "source"]
 
 DAY_S = 86400
 PATIENCE_S = 1500.0
@@ -61,15 +62,10 @@ class House(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def built_house(tmp_path_factory: pytest.TempPathFactory) -> House:
+def built_house(finished_project: Path, source: Path, tmp_path_factory: Any) -> House:
     folder = tmp_path_factory.mktemp("house")
-    house = House(
-        small_project.write(folder / "tiny"),
-        folder / "home",
-        small_project.frozen(tmp_path_factory.mktemp("source")),
-    )
-    said = house.say("run", "configs/tiny.yaml", "--json")
-    assert said.code == 0, said.err
+    house = House(folder / "tiny", folder / "home", source)
+    small_project.copied(finished_project, house.project, house.home)
     before = {path.name for path in (house.home / "cache").iterdir()}
     other = small_project.CONFIG.replace("name: tiny", "name: other")
     config = house.project / "other.yaml"
@@ -83,9 +79,7 @@ def built_house(tmp_path_factory: pytest.TempPathFactory) -> House:
 def house(built_house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     """A copy of the finished project and its home; the working folder, and the home in force."""
     copy = House(tmp_path / "tiny", tmp_path / "home", *built_house[2:])
-    shutil.copytree(built_house.project, copy.project)
-    shutil.copytree(built_house.home, copy.home)
-    assert moved.settle(copy.home) == built_house.home  # the copy names nothing of the original
+    small_project.copied(built_house.home.parent, copy.project, copy.home)
     monkeypatch.chdir(copy.project)
     monkeypatch.setenv("ATHANOR_HOME", str(copy.home))
     return copy

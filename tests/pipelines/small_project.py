@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from components.data import pointer
 from components.data.tree import scan
+from components.keeping import moved
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -135,6 +136,13 @@ class Said(NamedTuple):
     def json(self) -> dict[str, Any]:
         """The one document on standard output."""
         return json.loads(self.out)
+
+
+def copied(finished: Path, project: Path, home: Path) -> None:
+    """Copy a finished project and its home; the copy names nothing of the original."""
+    shutil.copytree(finished / "tiny", project)
+    shutil.copytree(finished / "home", home)
+    assert moved.settle(home) == finished / "home"
 
 
 def under_dvc(project: Path, storage: Path | None = None) -> None:
