@@ -50,7 +50,7 @@ class Module:
                 continue
             for defined in _defines(statement) or (BODY,):
                 if defined != BODY or not _is_text(statement):
-                    self.symbols.setdefault(defined, []).append(statement)
+                    self.symbols.setdefault(defined, []).append(_Bare().visit(statement))
 
     def mentions(self, symbol: str) -> Mentions:
         """What a symbol's text says; worked out once."""
@@ -186,12 +186,8 @@ def _computed(call: ast.Call) -> bool:
 
 
 def _digest(nodes: list[ast.stmt]) -> str:
-    text = "\n".join(ast.dump(_Bare().visit(_copy(node))) for node in nodes)
+    text = "\n".join(map(ast.dump, nodes))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _copy(node: ast.stmt) -> ast.stmt:
-    return _tree(ast.unparse(node)).body[0]
 
 
 class _Bare(ast.NodeTransformer):

@@ -24,6 +24,7 @@ from components.launch import ALONE, Launch
 from components.records import Record
 
 PRELOAD = [
+    "pipelines.uncollected",
     "components.artifacts",
     "components.training.trained",
     "torch._dynamo",  # an optimizer imports it at its first step
@@ -191,6 +192,7 @@ def forked() -> None:
     """
     os.setsid()
     gc.freeze()
+    gc.enable()
 
 
 def _end_with_parent() -> None:
