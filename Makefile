@@ -63,7 +63,7 @@ $(STAMP): constraints.txt pyproject.toml
 	@echo "setup: everything else"
 	@$(INSTALL) -c constraints.txt -e '.[dev]'
 	@echo "setup: bytecode"
-	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # some of torch is for newer Pythons
+	@$(BIN)/python -m compileall -qq -j 0 -x /tests/ $(VENV)/lib || true  # some of torch is for newer Pythons
 	@echo "setup: database templates"
 	@$(BIN)/python -m pipelines.templates
 	@rm -f $(VENV)/ready-*

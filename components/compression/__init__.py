@@ -77,19 +77,16 @@ def chain_names(chains: Sequence[Sequence[Compression]]) -> tuple[str, ...]:
     by its number where these make no short word. One more at the end renames none of the others.
     """
     names: list[str] = []
-    first: dict[str, dict[tuple[str, ...], Any]] = {}
+    alike: dict[str, list[dict[tuple[str, ...], Any]]] = {}
     for chain in chains:
         name = chain_name(chain)
         settings = dict(_leaves([method.model_dump(mode="json") for method in chain]))
-        if name in first:
-            others = settings.items() - first[name].items()
-            words = [f"{path[-1]}{value}".lower() for path, value in sorted(others)]
-            same = sum(chain_name(other) == name for other in chains[: len(names)])
-            label = "-".join(words)
+        if earlier := alike.setdefault(name, []):
+            others = sorted(settings.items() - earlier[0].items())
+            label = "-".join(f"{path[-1]}{value}".lower() for path, value in others)
             clear = SHORT.fullmatch(label) and f"{name}-{label}" not in names
-            name = f"{name}-{label if clear else same + 1}"
-        else:
-            first[name] = settings
+            name += f"-{label if clear else len(earlier) + 1}"
+        earlier.append(settings)
         names.append(name)
     return tuple(names)
 

@@ -125,7 +125,7 @@ def test_nothing_is_left_over(ended: Ended) -> None:
     assert (machines.here.project / "data/words/dataset.json").is_file()
 
 
-def test_a_cancel_reaches_the_other_machine_and_the_training_goes_on_from_there(
+def test_gc_leaves_a_step_at_work_and_a_cancelled_one_goes_on_from_there(
     ended: Ended,
 ) -> None:
     machines = ended.machines
@@ -139,6 +139,11 @@ def test_a_cancel_reaches_the_other_machine_and_the_training_goes_on_from_there(
         return sorted(int(each.stem) for path in new for each in path.glob("checkpoints/*.json"))
 
     until(kept, "a checkpoint on the other machine")
+    for machine in (machines.here, machines.there):
+        swept = machine.athanor("gc", "--apply", "--older-than", "0", "--json")
+        assert swept.code == 0, swept.err
+    last = kept()[-1]
+    until(lambda: kept()[-1] > last, "the training works on beside gc")
     said = machines.there.athanor("cancel", run, "--json")
     assert said.code == 0, said.err
     assert said.json["state"] == "interrupted"
