@@ -65,10 +65,14 @@ class Worker:
                 self._unheard(error)
             until = time.monotonic() + LOOK_S
             while time.monotonic() < until and calls.number() == heard and not self.stopping:
+                if self._ended():
+                    break  # its places are free
                 time.sleep(CALL_S)
 
     def look(self) -> None:
         """Tell how what ended ended, stop what is to be stopped, start what can be started."""
+        for name in self._ended():
+            self._children.pop(name).join()
         self._beat()
         ends.settle(self.client, self.machine.name)
         if likeness.code() != self.code:
@@ -141,8 +145,10 @@ class Worker:
         child_process.start()
         log.info("%s %s is process %s", kind, run.name, child_process.pid)
         self._children[name] = child_process
-        for done in [one for one, each in self._children.items() if not each.is_alive()]:
-            self._children.pop(done).join()
+
+    def _ended(self) -> list[str]:
+        """Flow runs whose process ended since the last look."""
+        return [name for name, each in self._children.items() if not each.is_alive()]
 
     def _heard(self) -> None:
         if self._away:
