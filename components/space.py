@@ -103,7 +103,7 @@ def values_of(base: Recipe, space: Mapping[str, Values]) -> dict[str, Any] | Non
 
 
 def leaves(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted path and value of everything in a recipe's JSON that is no list."""
+    """Dotted path and value of everything in a document that is no list."""
     for name, value in document.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{name}.")

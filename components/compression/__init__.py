@@ -1,7 +1,7 @@
 """Family: ways to make a model smaller or faster; a chain of them is an ordered list."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from components.artifacts import Prepared, TrainedModel
 from components.options import Option
 from components.recipe import Recipe
+from components.space import leaves
 
 if TYPE_CHECKING:
     from components.objectives import Arrays
@@ -77,27 +78,16 @@ def chain_names(chains: Sequence[Sequence[Compression]]) -> tuple[str, ...]:
     by its number where these make no short word. One more at the end renames none of the others.
     """
     names: list[str] = []
-    alike: dict[str, list[dict[tuple[str, ...], Any]]] = {}
+    alike: dict[str, list[dict[str, Any]]] = {}
     for chain in chains:
         name = chain_name(chain)
-        settings = dict(_leaves([method.model_dump(mode="json") for method in chain]))
+        methods = {str(at): method.model_dump(mode="json") for at, method in enumerate(chain)}
+        settings = dict(leaves(methods))
         if earlier := alike.setdefault(name, []):
             others = sorted(settings.items() - earlier[0].items())
-            label = "-".join(f"{path[-1]}{value}".lower() for path, value in others)
+            label = "-".join(f"{path.rpartition('.')[2]}{value}".lower() for path, value in others)
             clear = SHORT.fullmatch(label) and f"{name}-{label}" not in names
             name += f"-{label if clear else len(earlier) + 1}"
         earlier.append(settings)
         names.append(name)
     return tuple(names)
-
-
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every setting in a document, by the names on the way to it."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _leaves(inner, (*path, name))
-    elif isinstance(value, list):
-        for at, inner in enumerate(value):
-            yield from _leaves(inner, (*path, str(at)))
-    else:
-        yield path, value
