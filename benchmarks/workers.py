@@ -5,7 +5,7 @@
     python -m benchmarks.workers devices --rounds 100 [--seed 1]
     python -m benchmarks.workers kills --count 20 --seed 1 [--only step worker]
     python -m benchmarks.workers outage --seconds 180
-    python -m benchmarks.workers queue --runs 50 [--postgresql]
+    python -m benchmarks.workers queue --runs 50 [--workers 2] [--postgresql]
 
 Each works on the small project of the tests, with servers and a worker of its own; devices are
 made up, so no accelerator is needed. Every count is checked against the undisturbed run; exit
@@ -23,8 +23,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +35,8 @@ from pipelines.workers import parcels, process, standing
 from tests.faults import quick
 from tests.faults.shipped import difference
 from tests.pipelines import small_project
+from tests.remote import machines
+from tests.remote.machines import Machine
 from tests.servers import postgres_server
 from tests.workers.house import ENDLESS, House, opened
 from tests.workers.spans import executed, idle, shared
@@ -268,8 +270,16 @@ def _times(journal: Path) -> list[float]:
         return []
 
 
-def queue(house: House, count: int) -> int:
+def queue(house: House, count: int, workers: int) -> int:
     """Many runs at once: all end, with a version or with the gate's refusal of it."""
+    if workers > 1:
+        with second_worker(house) as here:
+            code = queue(house, count, 1)
+            done, there = (
+                len(list(home.glob("work/*/journal.jsonl"))) for home in (house.home, here.home)
+            )
+            print(f"{done} steps in processes of their own, {there} of them by the second worker")
+            return int(code or not 0 < there < done)
     begun = time.monotonic()
     asked = [house.submit(f"finetune.seed={number}") for number in range(count)]
     asked_s = time.monotonic() - begun
@@ -279,6 +289,23 @@ def queue(house: House, count: int) -> int:
         + ", ".join(f"{number} {state}" for state, number in ended.most_common())
     )
     return int(ended.total() > ended["completed"] + ended["refused"])
+
+
+@contextmanager
+def second_worker(house: House) -> Iterator[Machine]:
+    """A worker of one slot with a home, a clone and a project of its own joins at the door."""
+    said = small_project.athanor(
+        house.project, house.home, ("up", "--slots", "1", "--host", "127.0.0.1", "--json")
+    )
+    here = machines.beside(house.project, house.home.with_name("here"))
+    here.let_in(house.home)
+    url = said.json["servers"]["door"]["url"]
+    worker = here.join(url, house.home, house.home.with_name("here.log"))
+    try:
+        yield here
+    finally:
+        worker.terminate()
+        worker.wait()
 
 
 def _at_work(flow: str) -> list[int]:
@@ -303,7 +330,7 @@ def main(words: Sequence[str]) -> int:
         "devices": lambda house: devices(house, options.rounds, options.seed),
         "kills": lambda house: kills(house, options.count, options.seed, options.only),
         "outage": lambda house: outage(house, options.seconds),
-        "queue": lambda house: queue(house, options.runs),
+        "queue": lambda house: queue(house, options.runs, options.workers),
     }
     parser = argparse.ArgumentParser(prog="python -m benchmarks.workers")
     parser.add_argument("what", choices=kinds)
@@ -312,6 +339,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--only", nargs="+", choices=KILLED, default=tuple(KILLED), help="killed")
     parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--runs", type=int, default=50)
+    parser.add_argument("--workers", type=int, choices=(1, 2), default=1, help="of one home")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgresql", action="store_true", help="one of this machine")
     options = parser.parse_args(words)

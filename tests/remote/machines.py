@@ -48,6 +48,7 @@ words = tuple(sys.argv[1:])
 print(submission.submit(Asked(load_run(file, words), Wishes(assignments=words), file)).run)
 """
 
+NAME = "elsewhere"
 PATIENCE_S = 500
 
 
@@ -87,6 +88,28 @@ class Machine:
                 stderr=sink,
             )
 
+    def let_in(self, by: Path) -> None:
+        """Carry the token over from the home that has the door, as a person does."""
+        token = self.home / "worker" / "token"
+        token.parent.mkdir(exist_ok=True)
+        shutil.copy(by / "door" / "token", token)
+
+    def join(self, url: str, by: Path, log: Path) -> subprocess.Popen:
+        """Its worker, with one slot, once the home that has the door knows it."""
+        words = ("worker", "--server", url, "--slots", "1", "--name", NAME)
+        worker = self.started(*words, log=log)
+        until((by / f"worker/inventory/{NAME}.json").exists, "the worker is known there")
+        return worker
+
+
+def beside(project: Path, folder: Path) -> Machine:
+    """Another machine that has a copy of the project, without its data."""
+    copy = folder / "project"
+    shutil.copytree(project, copy, ignore=shutil.ignore_patterns("data"))
+    (copy / "data").mkdir(exist_ok=True)
+    shutil.copytree(project / "configs/data", copy / "configs/data", dirs_exist_ok=True)
+    return Machine(folder, copy)
+
 
 class Machines:
     """`there` runs are begun and waited for; `here` their steps are done."""
@@ -94,12 +117,8 @@ class Machines:
     def __init__(self, folder: Path) -> None:
         project = small_project.write(folder / "there" / "project")
         (project / "configs/tiny.yaml").write_text(CONFIG)
-        copy = folder / "here" / "project"
-        shutil.copytree(project, copy, ignore=shutil.ignore_patterns("data"))
-        (copy / "data").mkdir(exist_ok=True)
-        shutil.copytree(project / "configs/data", copy / "configs/data", dirs_exist_ok=True)
         self.there = Machine(folder / "there", project)
-        self.here = Machine(folder / "here", copy)
+        self.here = beside(project, folder / "here")
         self.log = folder / "worker.log"
         self.url = ""
         self.worker: subprocess.Popen | None = None
@@ -116,16 +135,10 @@ class Machines:
         return said.json
 
     def let_in(self) -> None:
-        """Carry the token over, as a person does."""
-        token = self.here.home / "worker" / "token"
-        token.parent.mkdir(exist_ok=True)
-        shutil.copy(self.there.home / "door" / "token", token)
+        self.here.let_in(self.there.home)
 
     def join(self) -> None:
-        words = ("worker", "--server", self.url, "--slots", "1", "--name", "elsewhere")
-        self.worker = self.here.started(*words, log=self.log)
-        known = self.there.home / "worker/inventory/elsewhere.json"
-        until(known.exists, "the worker is known there")
+        self.worker = self.here.join(self.url, self.there.home, self.log)
 
     def kill_worker(self) -> None:
         assert self.worker
