@@ -132,6 +132,11 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             }
 
 
+def test_the_readme_leads_to_every_guide() -> None:
+    linked = set(re.findall(r"\]\(docs/how-to/([\w-]+\.md)\)", (ROOT / "README.md").read_text()))
+    assert linked == {page.name for page in (ROOT / "docs/how-to").iterdir()}
+
+
 @SHOWN
 def test_every_file_named_in_code_type_exists(page: Path) -> None:
     for word in re.findall(r"`([^`\n]+)`", pages.prose(page.read_text())):
