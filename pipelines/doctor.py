@@ -19,6 +19,7 @@ from components.bucket import asking
 from components.errors import AthanorError
 from components.keeping import layouts, moved
 from components.records import Record
+from pipelines.wording import counted
 
 Level = Literal["ok", "warn", "bad"]
 
@@ -339,10 +340,10 @@ def _gpu() -> Iterator[Finding]:
         return
     if devices and torch.endswith("+cpu"):
         fix = "make setup TORCH_INDEX=<the index of a CUDA build>"
-        found = f"{len(devices)} devices, but torch {torch} is built without CUDA"
+        found = f"{counted(len(devices), 'device')}, but torch {torch} is built without CUDA"
         yield Finding(name="gpu", level="warn", found=found, fix=fix)
     else:
-        found = f"{len(devices)} devices" if devices else "none; training runs on the processor"
+        found = counted(len(devices), "device") if devices else "none; training on the processor"
         yield Finding(name="gpu", level="ok", found=f"{found}, torch {torch}")
 
 

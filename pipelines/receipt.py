@@ -8,8 +8,11 @@ from components.artifacts import Predictions, Score, Variant, Verdict
 from components.records import Record
 from pipelines.config import RunConfig
 from pipelines.train import Outcome
+from pipelines.wording import counted
 
 WIDTH = 88
+UNBROKEN = "\N{NO-BREAK SPACE}"
+"""Between a step and its seconds, until the lines are broken."""
 
 
 class Step(Record):
@@ -104,7 +107,8 @@ def _lines(report: Report) -> Iterator[str]:
     for validated in outcome.validated:
         rows = "  ".join(f"{split} {count:,}" for split, count in validated.raw.rows.items())
         failed = [c for c in validated.checks if not c.passed]
-        state = f"{len(validated.checks)} rules hold" if not failed else f"{len(failed)} warnings"
+        holds = f"{len(validated.checks)} rules hold"
+        state = counted(len(failed), "warning") if failed else holds
         yield f"data       {validated.raw.name:<16} {rows}   {state}   {validated.raw.tree[:12]}"
         for check in failed:
             yield f"           warning: {check.rule} ({check.observed})"
@@ -116,7 +120,8 @@ def _lines(report: Report) -> Iterator[str]:
         chosen = ", ".join(f"{k} {_short(v)}" for k, v in winner.params.items())
         workers = best.made.facts.get("workers", 1) if best.made else 1
         by = f" by {workers} workers" if workers > 1 else ""
-        yield f"search     best of {len(found)} trials{by}: {best.value:.4f}   ({chosen})"
+        trials = counted(len(found), "trial")
+        yield f"search     best of {trials}{by}: {best.value:.4f}   ({chosen})"
     yield f"finetune   {_named(outcome.finetuned.scores)}"
     yield ""
     yield from _scored(report)
@@ -186,7 +191,8 @@ def _ran(report: Report) -> Iterator[str]:
     groups: dict[str, list[str]] = {}
     for step in report.steps:
         if step.state == "executed":
-            groups.setdefault(step.reason, []).append(f"{step.name} {step.seconds:.1f} s")
+            took = f"{step.name} {step.seconds:.1f} s".replace(" ", UNBROKEN)
+            groups.setdefault(step.reason, []).append(took)
     executed = sum(map(len, groups.values()))
     cached = [step.name for step in report.steps if step.state == "cached"]
     yield f"steps      {executed} executed, {len(cached)} cached"
@@ -198,7 +204,7 @@ def _ran(report: Report) -> Iterator[str]:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(
+    lines = textwrap.wrap(
         text,
         width=WIDTH,
         initial_indent=" " * 11,
@@ -206,6 +212,7 @@ def _wrapped(text: str) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace(UNBROKEN, " ") for line in lines]
 
 
 def _next(report: Report) -> Iterator[str]:

@@ -17,6 +17,7 @@ from components.records import Record
 from components.tracking.unshipped import Trouble, Waiting, troubles, waiting
 from components.tracking.wanted import Wanted, noted
 from pipelines import embedded, outages, progress, servers, starting
+from pipelines.wording import counted
 from pipelines.workers import overview
 from pipelines.workers.overview import Crew
 
@@ -170,9 +171,8 @@ def shipping_lines(runs: tuple[Waiting, ...], bad: tuple[Trouble, ...]) -> list[
         left = [one for one in mine if not one.cared_for]
         how = ": athanor sync" if left else ", being shipped by their runs"
         oldest = min(one.since for one in mine)
-        lines.append(
-            f"to be shipped to {store}: {points} points of {len(mine)} runs, since {oldest}{how}"
-        )
+        waits = f"{counted(points, 'point')} of {counted(len(mine), 'run')}"
+        lines.append(f"to be shipped to {store}: {waits}, since {oldest}{how}")
         lines += [
             f"  failing since {one.since}, last at {one.at}: {one.message}"
             for one in bad
@@ -204,7 +204,7 @@ def sync(timeout_s: float, say: Callable[[str], None]) -> "Synced":
         if left := outages.kept():
             stores = ", ".join(sorted({one.store for one in left}))
             raise ServiceUnreachable(
-                f"Prefect could not be told how {len(left)} runs ended ({stores})",
+                f"Prefect could not be told how {counted(len(left), 'run')} ended ({stores})",
                 "with PREFECT_API_URL naming that server: athanor sync",
             )
     return found
@@ -212,9 +212,9 @@ def sync(timeout_s: float, say: Callable[[str], None]) -> "Synced":
 
 def synced_text(found: "Synced") -> str:
     """For a person."""
-    lines = [f"{found.shipped} runs shipped, nothing remains"]
+    lines = [f"{counted(found.shipped, 'run')} shipped, nothing remains"]
     if found.left_to:
-        lines.append(f"{len(found.left_to)} runs are being shipped by the run that works on them")
+        lines.append(f"left to the run that works on it: {counted(len(found.left_to), 'run')}")
     return "\n".join(lines)
 
 

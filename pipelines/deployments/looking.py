@@ -22,6 +22,7 @@ from pipelines.deployments.entries import Entry
 from pipelines.deployments.facts import POOL
 from pipelines.deployments.telling import Occurrence, Trouble
 from pipelines.reading import override, read
+from pipelines.wording import counted
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -168,7 +169,8 @@ def _slots(
     if waiting and not flow_runs.runs_of(client, deployment.id, flow_runs.WORKING):
         oldest = waiting[0]
         late = shown((now - flow_runs.slot(oldest)).total_seconds())
-        text = f"{len(waiting)} runs of {entry.name} are due, the first for {late}, and none began"
+        due = counted(len(waiting), "run")
+        text = f"{entry.name} has {due} due, the first for {late}, and none began"
         yield _occurrence("late", entry, str(oldest.id), (text, str(oldest.id)))
     active = [each for each in deployment.schedules if each.active]
     if entry.schedule is None or not active or deployment.paused:
@@ -213,7 +215,7 @@ def _listed(slots: Iterable[datetime]) -> str:
     some = sorted(slots)
     named = ", ".join(f"{slot:%Y-%m-%d %H:%M:%S} UTC" for slot in some[:SHOWN])
     more = f" and {len(some) - SHOWN} more" if len(some) > SHOWN else ""
-    return f"{len(some)} slot{'s' if len(some) > 1 else ''} ({named}{more})"
+    return f"{counted(len(some), 'slot')} ({named}{more})"
 
 
 def _place(home: Path) -> Path:

@@ -16,6 +16,7 @@ from components.errors import ResourceError, UsageError
 from pipelines.door import talk
 from pipelines.remote import joining, worker
 from pipelines.remote import server as doors
+from pipelines.wording import counted
 from pipelines.workers import standing, upkeep
 from pipelines.workers.inventory import Machine
 
@@ -92,6 +93,6 @@ def _alone(home: Path) -> Iterator[None]:
 
 
 def _shown(given: standing.Wanted) -> str:
-    parts = [f"{given.slots} slots"] if given.slots else []
+    parts = [counted(given.slots, "slot")] if given.slots else []
     parts += [f"device {each.name} ({each.memory_gb:g} GB)" for each in given.devices]
     return ", ".join(parts)

@@ -16,6 +16,7 @@ from pipelines import places
 from pipelines.devices import Device
 from pipelines.places import Place
 from pipelines.resources import Resources
+from pipelines.wording import counted
 
 LIVES_S = 60.0
 """A worker tells itself many times in this time; one that was silent for longer is not there."""
@@ -148,13 +149,13 @@ def demand_all(home: Path, resources: Mapping[str, Resources]) -> None:
 def _asked(wanted: Resources) -> str:
     if not wanted.gpus:
         return f"a slot with {wanted.memory_gb:g} GB" if wanted.memory_gb else "a slot"
-    number = f"{wanted.gpus} device{'s' if wanted.gpus > 1 else ''}"
+    number = counted(wanted.gpus, "device")
     return f"{number} of {wanted.memory_gb:g} GB" if wanted.memory_gb else number
 
 
 def _given(inventory: Inventory, wanted: Resources) -> str:
     if not wanted.gpus:
-        slots = f"{inventory.slots or 'no'} slots"
+        slots = counted(inventory.slots, "slot")
         return slots if inventory.memory_gb is None else f"{slots} and {inventory.memory_gb:g} GB"
     sizes = Counter(each.memory_gb for each in inventory.devices)
     parts = [f"{count} of {size:g} GB" for size, count in sorted(sizes.items())]

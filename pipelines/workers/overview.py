@@ -12,6 +12,7 @@ from components.errors import ServiceUnreachable
 from components.records import Record
 from pipelines import api, places
 from pipelines.api import Api
+from pipelines.wording import counted
 from pipelines.workers import queue, standing, waiting
 from pipelines.workers.queue import FlowRun, Heard, Slot
 from pipelines.workers.standing import Standing
@@ -171,7 +172,7 @@ def _mine(known: Standing, heard: Heard | None) -> Worker:
 def _worker_line(one: Worker) -> str:
     parts = [f"process {one.pid}"] if one.pid else []
     if one.slots is not None:
-        parts.append(f"{one.slots} slots")
+        parts.append(counted(one.slots, "slot"))
     if one.devices:
         parts.append(f"devices {', '.join(one.devices)}")
     if one.memory_gb is not None:

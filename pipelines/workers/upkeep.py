@@ -5,6 +5,7 @@ from pathlib import Path
 
 from components.errors import UsageError
 from pipelines import devices
+from pipelines.wording import counted
 from pipelines.workers import keeper, standing
 from pipelines.workers.standing import Standing, Wanted
 
@@ -51,7 +52,7 @@ def down(home: Path, say: Callable[[str], None] = lambda text: None) -> tuple[st
 
 def text(found: Standing) -> str:
     """One line for a person."""
-    given = [f"{found.wanted.slots} slots"]
+    given = [counted(found.wanted.slots, "slot")]
     if found.wanted.devices:
         given.append(f"devices {', '.join(each.name for each in found.wanted.devices)}")
     return f"{found.name} (process {found.pid}), {' and '.join(given)}"
