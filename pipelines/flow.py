@@ -21,6 +21,7 @@ from pipelines.plan import Forced, raw
 from pipelines.progress import Screen
 from pipelines.reaping import FLOW
 from pipelines.receipt import Report, Step, as_text
+from pipelines.run_log import Logged
 from pipelines.steps import Elsewhere, Runner, Trace
 from pipelines.train import Outcome, chain
 
@@ -54,7 +55,7 @@ def execute(
     Raises:
         ServiceUnreachable: Prefect's server went away before the chain was through.
     """
-    screen, watch = around.screen, around.watch
+    screen, watch = Logged(around.screen), around.watch
     run_id = held.id
     tracker = Tracker(config.name)
     wishes = held.record.wishes
@@ -71,6 +72,7 @@ def execute(
     def train(run: str, owner: str) -> Outcome:
         """validate > prepare > pretrain > search > finetune > compress > register > judge."""
         ids.append(str(flow_run.id))
+        screen.belongs(ids[0])
         held.known(prefect_run_id=ids[0])
         outcome = chain(runner, config, start)
         done.append(outcome)
@@ -93,8 +95,12 @@ def execute(
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
+    except Exception as error:
+        screen.failed(error)
+        raise
     finally:
         runner.close()
+        screen.bring()
         unheard = _tell(watch, ids, status)
         if status != "FINISHED":
             tracker.finish(trace.parent, {}, {}, status)

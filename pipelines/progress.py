@@ -36,6 +36,16 @@ class Screen(Protocol):
         """Leave the screen tidy."""
 
 
+def started(name: str, reasons: tuple[str, ...]) -> str:
+    """The line of a step that begins."""
+    return f"{name} ...  ({reasons[0]})" if reasons else f"{name} ..."
+
+
+def done(name: str, state: str, seconds: float) -> str:
+    """The line of a step that has its result."""
+    return f"{name}: {'cached' if state == 'cached' else f'done in {seconds:.1f} s'}"
+
+
 class Plain:
     """Lines for a log or a pipe."""
 
@@ -46,11 +56,10 @@ class Plain:
         self._line(text)
 
     def step_started(self, name: str, reasons: tuple[str, ...]) -> None:
-        why = f"  ({reasons[0]})" if reasons else ""
-        self._line(f"{name} ...{why}")
+        self._line(started(name, reasons))
 
     def step_done(self, name: str, state: str, seconds: float) -> None:
-        self._line(f"{name}: {'cached' if state == 'cached' else f'done in {seconds:.1f} s'}")
+        self._line(done(name, state, seconds))
 
     def follow(self, journal: Path) -> Callable[[], None]:
         return lambda: None

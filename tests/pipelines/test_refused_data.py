@@ -32,9 +32,11 @@ def test_data_that_break_a_demand_are_code_3_and_the_report_is_kept(
     assert Path(report).read_text().startswith("<!")
     assert "Traceback" not in said.err
     assert "ERROR" not in said.err
+    told = error["message"]
     for database, query, wanted in (
         ("prefect", "SELECT state_type FROM flow_run", [("FAILED",)]),
         ("prefect", "SELECT name, state_type FROM task_run", [("validate-words", "FAILED")]),
+        ("prefect", "SELECT message FROM log WHERE level = 40", [(f"{told}; {error['remedy']}",)]),
         ("mlflow", "SELECT DISTINCT status FROM runs", [("FAILED",)]),
     ):
         place = home / database / f"{database}.db"

@@ -67,6 +67,15 @@ def test_a_followed_run_tells_its_steps_and_gives_the_receipt(house: House) -> N
     assert states["finetune"] == "executed"
     logs = said(house, "logs", record.id).out
     assert f"worker {os.uname().nodename}  devices cpu" in logs
+    page = house.asks(
+        "from pipelines import api\n"
+        "server = api.of(project.home())\n"
+        "asked = {'logs': {'flow_run_id': {'any_': [flow]}}, 'sort': 'TIMESTAMP_ASC'}\n"
+        "print(json.dumps([one['message'] for one in server.post('/logs/filter', asked)]))",
+        flow=record.last.prefect_run_id,
+    )
+    assert next(line for line in page if line.startswith("finetune")).startswith("finetune ...")
+    assert any(line.startswith("finetune: done in") for line in page)
     again = said(house, "run", "configs/tiny.yaml", *words("finetune.seed=31"), "--json")
     assert again.json["run"]["id"] == record.id
     assert "submitted" not in again.err

@@ -127,6 +127,12 @@ def test_prefect_has_one_completed_flow_a_task_a_step_and_the_receipt(
     assert key == "receipt-tiny"
     assert "ATHANOR RECEIPT" in text
     assert "model      tiny v1   promoted" in text
+    log = story.ask(
+        "prefect", f"SELECT message FROM log WHERE flow_run_id = '{flow}' ORDER BY timestamp"
+    )
+    begun = [message.partition(" ...")[0] for (message,) in log if " ..." in message]
+    done = [message.partition(": done")[0] for (message,) in log if ": done in" in message]
+    assert begun == done == list(STEPS)
 
 
 # The same once more.
