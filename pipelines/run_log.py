@@ -39,8 +39,6 @@ class Logged:
         """A step begins, and why it is not cached."""
         self._screen.step_started(name, reasons)
         self._keep(INFO, progress.started(name, reasons))
-        if time.monotonic() >= self._next:
-            self.bring()
 
     def step_done(self, name: str, state: str, seconds: float) -> None:
         """A step has its result."""
@@ -48,8 +46,18 @@ class Logged:
         self._keep(INFO, progress.done(name, state, seconds))
 
     def follow(self, journal: Path) -> Callable[[], None]:
-        """What to call a few times a second to show a step's journal."""
-        return self._screen.follow(journal)
+        """What to call a few times a second to show a step's journal, and to bring what is kept.
+
+        Meanwhile another process works: no step waits for the page.
+        """
+        watch = self._screen.follow(journal)
+
+        def look() -> None:
+            watch()
+            if self._kept and time.monotonic() >= self._next:
+                self.bring()
+
+        return look
 
     def close(self) -> None:
         """Leave the screen tidy."""

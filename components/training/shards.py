@@ -131,5 +131,5 @@ def _full(tensor: Tensor) -> Tensor:
     sent = part.new_zeros(rows, *tensor.shape[1:])
     sent[: len(part)] = part
     whole = part.new_empty(rows * ranks, *tensor.shape[1:])
-    dist.all_gather_into_tensor(whole, sent)
+    dist.all_gather_single(whole, sent)
     return whole[: tensor.shape[0]]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components.errors import DataRejected, ServiceUnreachable
-from pipelines import api
+from pipelines import api, run_log
 from pipelines.run_log import Logged
 
 
@@ -64,9 +64,10 @@ def test_every_line_of_the_screen_is_brought_once(server: Server) -> None:
     screen = Screen()
     logged = Logged(screen)
     logged.note("before the flow run is known")
-    logged.step_started("prepare", ("it never ran here",))
+    logged.bring()
     assert server.asked == 0, "nobody knows yet whose page it is"
     logged.belongs("a-flow-run")
+    logged.step_started("prepare", ("it never ran here",))
     logged.step_done("prepare", "executed", 1.25)
     logged.failed(DataRejected("row 3 is empty", "fill it"))
     logged.bring()
@@ -84,16 +85,36 @@ def test_every_line_of_the_screen_is_brought_once(server: Server) -> None:
     ]
 
 
-def test_a_server_that_is_away_gets_the_lines_later_and_is_not_asked_at_each_step(
-    server: Server,
+def test_lines_are_brought_while_a_step_works_but_not_at_each_look(
+    server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    screen, now = Screen(), 1000.0
+    monkeypatch.setattr(run_log.time, "monotonic", lambda: now)
+    logged = Logged(screen)
+    logged.belongs("a-flow-run")
+    look = logged.follow(Path("journal.jsonl"))
+    for number in range(60):
+        logged.note(f"line {number}")
+        look()
+        now += run_log.EVERY_S / 20
+    assert server.asked == 3
+    assert screen.told.count((Path("journal.jsonl"),)) == 60
+    assert [message for _, message, _ in server.told] == [f"line {n}" for n in range(41)]
+    now += run_log.EVERY_S
+    look()
+    look()
+    now += run_log.EVERY_S
+    look()
+    assert server.asked == 4, "nothing is kept, so nobody is asked"
+
+
+def test_a_server_that_was_away_gets_the_lines_later(server: Server) -> None:
     logged = Logged(Screen())
     logged.belongs("a-flow-run")
+    logged.note("said in an outage")
     server.up = False
-    for number in range(50):
-        logged.step_started(f"step-{number}", ())
-    assert server.asked == 1
+    logged.bring()
     assert server.lines == []
     server.up = True
     logged.bring()
-    assert [message for _, message, _ in server.told] == [f"step-{n} ..." for n in range(50)]
+    assert server.told == [("a-flow-run", "said in an outage", 20)]
