@@ -16,6 +16,10 @@ from components.errors import ServiceUnreachable
 from pipelines import servers, starting
 
 TIMEOUT_S = 5.0
+PAGE_S = 1.0
+"""Patience for what is only shown on a page: nobody's work waits for it."""
+AWAY_S = 60.0
+"""After an answer that failed, nothing is shown for so long."""
 FORBIDDEN, MISSING = 403, 404
 
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from pipelines import api, progress
 from pipelines.progress import Screen
 
 EVERY_S = 2.0
-PATIENCE_S = 1.0
 INFO, ERROR = 20, 40
 
 
@@ -70,13 +68,15 @@ class Logged:
 
     def bring(self) -> None:
         """What is kept goes to the page; where nobody answers it stays for the next time."""
-        self._next = time.monotonic() + EVERY_S
-        server = api.of(project.home(), PATIENCE_S)
+        server = api.of(project.home(), api.PAGE_S)
         if server is None or not self._flow_run or not self._kept:
             return
-        with suppress(ServiceUnreachable):  # a page is no reason to wait
+        try:
             server.post("/logs/", [{**one, "flow_run_id": self._flow_run} for one in self._kept])
             self._kept.clear()
+            self._next = time.monotonic() + EVERY_S
+        except ServiceUnreachable:
+            self._next = time.monotonic() + api.AWAY_S
 
     def _keep(self, level: int, message: str) -> None:
         now = datetime.now(UTC).isoformat()

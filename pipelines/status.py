@@ -214,7 +214,7 @@ def synced_text(found: "Synced") -> str:
     """For a person."""
     lines = [f"{counted(found.shipped, 'run')} shipped, nothing remains"]
     if found.left_to:
-        lines.append(f"left to the run that works on it: {counted(len(found.left_to), 'run')}")
+        lines.append(f"left to the run that is at work: {counted(len(found.left_to), 'run')}")
     return "\n".join(lines)
 
 

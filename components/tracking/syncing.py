@@ -47,6 +47,6 @@ def _ship(uri: str, timeout_s: float, say: Callable[[str], None]) -> None:
     while closing.is_alive():
         count = len(tracker.unshipped())
         if count != told:
-            say(f"to ship to {store}: {count}")
+            say(f"runs still to ship to {store}: {count}")
             told = count
         closing.join(0.5)

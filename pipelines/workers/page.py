@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 FIRST_S = 10.0
 """A step that ends before shows nothing."""
 EVERY_S = 5.0
-AWAY_S = 60.0
-"""After an answer that failed, nothing is shown for so long: no step waits for a page."""
-PATIENCE_S = 1.0
 
 
 def shown(elsewhere: "Elsewhere") -> "Elsewhere":
@@ -68,7 +65,7 @@ class Page:
 
     def _show(self, percent: float) -> None:
         shown = round(min(100.0, percent), 1)
-        server = api.of(project.home(), PATIENCE_S)
+        server = api.of(project.home(), api.PAGE_S)
         if server is None or (self._artifact and shown == self._percent):
             return
         try:
@@ -79,7 +76,7 @@ class Page:
                 server.patch(f"/artifacts/{self._artifact}", {"data": shown})
             self._percent = shown
         except ServiceUnreachable:
-            self._next = time.monotonic() + AWAY_S
+            self._next = time.monotonic() + api.AWAY_S
 
     def _document(self, percent: float) -> dict[str, Any]:
         from prefect.context import FlowRunContext, TaskRunContext
@@ -102,7 +99,7 @@ def named(name: str, tags: Sequence[str]) -> None:
     from prefect.context import FlowRunContext
 
     flow = FlowRunContext.get()
-    server = api.of(project.home(), PATIENCE_S)
+    server = api.of(project.home(), api.PAGE_S)
     if server is None or flow is None or flow.flow_run is None:
         return
     wanted = sorted({*flow.flow_run.tags, *tags})
@@ -115,7 +112,7 @@ def cancelling() -> bool:
     from prefect.context import FlowRunContext
 
     flow = FlowRunContext.get()
-    server = api.of(project.home(), PATIENCE_S)
+    server = api.of(project.home(), api.PAGE_S)
     if server is None or flow is None or flow.flow_run is None:
         return False
     with suppress(ServiceUnreachable):

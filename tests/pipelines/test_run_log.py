@@ -108,13 +108,20 @@ def test_lines_are_brought_while_a_step_works_but_not_at_each_look(
     assert server.asked == 4, "nothing is kept, so nobody is asked"
 
 
-def test_a_server_that_was_away_gets_the_lines_later(server: Server) -> None:
+def test_a_server_that_was_away_gets_the_lines_later_and_is_seldom_asked_meanwhile(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(run_log.time, "monotonic", lambda: now)
     logged = Logged(Screen())
     logged.belongs("a-flow-run")
-    logged.note("said in an outage")
+    look = logged.follow(Path("journal.jsonl"))
     server.up = False
-    logged.bring()
-    assert server.lines == []
+    for number in range(100):
+        logged.note(f"line {number}")
+        look()
+        now += 1.0
+    assert (server.asked, server.lines) == (2, [])
     server.up = True
-    logged.bring()
-    assert server.told == [("a-flow-run", "said in an outage", 20)]
+    logged.bring()  # the run ends
+    assert [message for _, message, _ in server.told] == [f"line {n}" for n in range(100)]
