@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -272,23 +272,24 @@ def _times(journal: Path) -> list[float]:
 
 def queue(house: House, count: int, workers: int) -> int:
     """Many runs at once: all end, with a version or with the gate's refusal of it."""
-    if workers > 1:
-        with second_worker(house) as here:
-            code = queue(house, count, 1)
-            done, there = (
-                len(list(home.glob("work/*/journal.jsonl"))) for home in (house.home, here.home)
-            )
-            print(f"{done} steps in processes of their own, {there} of them by the second worker")
-            return int(code or not 0 < there < done)
-    begun = time.monotonic()
-    asked = [house.submit(f"finetune.seed={number}") for number in range(count)]
-    asked_s = time.monotonic() - begun
-    ended = Counter(house.ended(one.run, 3600).state for one in asked)
+    with second_worker(house) if workers > 1 else nullcontext() as here:
+        begun = time.monotonic()
+        asked = [house.submit(f"finetune.seed={number}") for number in range(count)]
+        asked_s = time.monotonic() - begun
+        ended = Counter(house.ended(one.run, 3600).state for one in asked)
+        ended_s = time.monotonic() - begun
     print(
-        f"{count} runs, asked for in {asked_s:.1f} s, ended in {time.monotonic() - begun:.0f} s: "
+        f"{count} runs, asked for in {asked_s:.1f} s, ended in {ended_s:.0f} s: "
         + ", ".join(f"{number} {state}" for state, number in ended.most_common())
     )
-    return int(ended.total() > ended["completed"] + ended["refused"])
+    bad = ended.total() > ended["completed"] + ended["refused"]
+    if here is not None:
+        done, there = (
+            len(list(home.glob("work/*/journal.jsonl"))) for home in (house.home, here.home)
+        )
+        print(f"{done} steps in processes of their own, {there} of them by the second worker")
+        bad |= not 0 < there < done
+    return int(bad)
 
 
 @contextmanager

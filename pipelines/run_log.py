@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from components import project
-from components.errors import AthanorError, ServiceUnreachable
+from components.errors import ServiceUnreachable
 from pipelines import api, progress
 from pipelines.progress import Screen
 
@@ -63,8 +63,7 @@ class Logged:
 
     def failed(self, error: Exception) -> None:
         """What ended the run; the command tells it on the screen by itself."""
-        told = f"{error.message}; {error.remedy}" if isinstance(error, AthanorError) else str(error)
-        self._keep(ERROR, told or type(error).__name__)
+        self._keep(ERROR, str(error) or type(error).__name__)
 
     def bring(self) -> None:
         """What is kept goes to the page; where nobody answers it stays for the next time."""

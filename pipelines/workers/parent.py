@@ -74,7 +74,7 @@ def _stated(work: Callable[[], State]) -> State:
     try:
         return work()
     except AthanorError as error:
-        return Failed(message=f"{error.message}; {error.remedy}")
+        return Failed(message=str(error))
     except SystemExit:
         if not page.cancelling():
             raise
